@@ -1,7 +1,7 @@
 """Every error the factory raises on purpose.
 
-A `UserError` is the user's to mend: the command line prints its one sentence and the next command to
-type, without a traceback. Anything else that escapes is a bug and keeps its traceback.
+A `UserError` is the user's to mend: the command line prints its one sentence and the next command
+to type, without a traceback. Anything else that escapes is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The nouns of the factory, their content ids and their Arrow schemas.
 
-Everything the factory keeps is a row of one of these tables. A row's id is a hash of what determines
-the row, so it is known before any money is spent and a stage that runs twice adds nothing (law 1).
+Everything the factory keeps is a row of one of these tables. A row's id is a hash of what
+determines the row, so it is known before any money is spent and a stage that runs twice adds
+nothing (law 1).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Origin = Literal["sampled", "recorded", "revised"]
 
 STATUSES: tuple[str, ...] = get_args(Status)
 BUCKETS = 64
-"""Prompt-keyed rows are bucketed by `hash(prompt_id) % BUCKETS`: pair building is independent per bucket."""
+"""Prompt-keyed rows are bucketed by `hash(prompt_id) % BUCKETS`: pair building is independent per
+bucket."""
 
 
 def canonical(value: object) -> bytes:
