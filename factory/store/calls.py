@@ -99,7 +99,7 @@ class Calls(Database):
             claimed: dict[str, int] = {}
             for part in _parts(intents):
                 found = con.execute(self._send(part, budget_id=budget_id, now=now))
-                claimed |= {row[0]: row[1] for row in found}
+                claimed |= {row.call_id: row.attempts for row in found}
             self._reserve(con, budget_id, sum(prices[i] for i in claimed))
             rows = [
                 {
