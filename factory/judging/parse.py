@@ -1,0 +1,272 @@
+"""Parsers: what a judge wrote -> a typed verdict. Pure, by name, each with a version.
+
+A parser never guesses. Text without a verdict, with two different verdicts, with a number off the
+scale or cut by the token limit becomes a status with a reason, because a wrong label is worse than
+a missing one: the published sets that counted a failed parse as 1, or a 1 as 10, had to be repaired
+(https://github.com/OpenBMB/UltraFeedback/issues/8).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from factory.judging.outcomes import Reply, TokenLogprobs, Verdict, failed, good, preference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The judge's scale, both ends included."""
+
+    min: float
+    max: float
+    integer: bool = False
+
+    def verdict(self, number: float) -> Verdict:
+        """The number as a verdict, or a reason why it is none."""
+        if not math.isfinite(number) or not self.min <= number <= self.max:
+            return failed("unparsed", "off_scale")
+        if self.integer and not number.is_integer():
+            return failed("unparsed", "not_an_integer")
+        return good(number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a parser may know besides the reply."""
+
+    scale: Scale
+    pairwise: bool = False
+    args: Mapping[str, object]
+
+    def text(self, name: str, default: str) -> str:
+        """A text argument of the judge's file."""
+        return str(self.args.get(name, default))
+
+
+Parser = Callable[[Reply, Ask], Verdict]
+
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_MARKS = r"[\s*_`\"'#>\[\](]*"
+
+
+def _one(verdicts: Sequence[Verdict], *, missing: str = "no_verdict") -> Verdict:
+    """The verdict that all agree on. Arena-Hard's rule: two different ones are none."""
+    distinct = set(verdicts)
+    if not distinct:
+        return failed("unparsed", missing)
+    return verdicts[0] if len(distinct) == 1 else failed("unparsed", "conflicting_verdicts")
+
+
+def _rating(reply: Reply, ask: Ask) -> Verdict:
+    """`Rating: 4`, in any Markdown dress, `4/5` and `4 out of 5` too; `N/A` is no rating.
+
+    Arguments: `label` (default "Rating"). The label stands at the start of a line, so that the word
+    inside a rationale is not read; a whole number is read, so that 10 is never 1.
+    """
+    label = re.escape(ask.text("label", "Rating"))
+    # Bounded repeats: the text is hostile and a backtracking regex would be a way to stop a run.
+    line = re.compile(
+        rf"^[\s>*_#`\-\d.)]{{0,12}}{label}[\s*_`]{{0,6}}[:=][\s*_`\[(]{{0,6}}([^\n]{{0,80}})",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    return _one([_number_of(found, ask.scale) for found in line.findall(reply.text)])
+
+
+def _number_of(text: str, scale: Scale) -> Verdict:
+    if re.match(r"n\s?/?\s?a\b", text, re.IGNORECASE):
+        return failed("unparsed", "not_applicable")
+    found = re.match(
+        rf"({_NUMBER})(?![\d.]*\d){_MARKS}(?:(?:/|out of){_MARKS}(\d+))?", text, re.IGNORECASE
+    )
+    if found is None:
+        return failed("unparsed", "no_number")
+    if found[2] is not None and float(found[2]) != scale.max:
+        return failed("unparsed", "other_scale")
+    if re.match(rf"\s*(?:-|\u2013|to\b|or\b)\s*{_NUMBER}", text[found.end() :], re.IGNORECASE):
+        return failed("unparsed", "range_of_numbers")
+    return scale.verdict(float(found[1]))
+
+
+def _bracket(reply: Reply, ask: Ask) -> Verdict:
+    """`[[n]]`, as in MT-bench's single grading (arXiv 2306.05685)."""
+    numbers = re.findall(rf"\[\[\s*({_NUMBER})\s*\]\]", reply.text)
+    return _one([ask.scale.verdict(float(n)) for n in numbers])
+
+
+def _pair(reply: Reply, ask: Ask) -> Verdict:
+    """`[[A]]`, `[[B]]` or `[[C]]` for a tie, as in MT-bench's pairs (arXiv 2306.05685)."""
+    worth = {"A": 1.0, "B": 0.0, "C": 0.5}
+    return _one([preference(worth[x]) for x in re.findall(r"\[\[\s*([ABC])\s*\]\]", reply.text)])
+
+
+_FIVE = {
+    "A>>B": 2.0, "A>B": 1.0, "A=B": 0.0, "B>A": -1.0, "B>>A": -2.0,
+    "B<<A": 2.0, "B<A": 1.0, "B=A": 0.0, "A<B": -1.0, "A<<B": -2.0,
+}  # fmt: skip
+
+
+def _five_way(reply: Reply, ask: Ask) -> Verdict:
+    """`[[A>>B]]` ... `[[B>>A]]`, as in Arena-Hard; `score` is +2 to -2 for the first shown."""
+    found = re.findall(r"\[\[\s*([AB])\s*(>>|>|=|<<|<)\s*([AB])\s*\]\]", reply.text)
+    strengths = [_FIVE.get("".join(parts)) for parts in found]
+    return _one([_graded(s) for s in strengths if s is not None])
+
+
+def _graded(strength: float) -> Verdict:
+    p_first = 0.5 if strength == 0 else 1.0 if strength > 0 else 0.0
+    return preference(p_first, strength=strength)
+
+
+def _result(reply: Reply, ask: Ask) -> Verdict:
+    """`[RESULT] 4` or `[RESULT] A`, as in Prometheus 2 (arXiv 2405.01535)."""
+    found = re.findall(r"\[RESULT\][\s*:(]{0,6}([^\s*)]{1,20})", reply.text, re.IGNORECASE)
+    if not ask.pairwise:
+        return _one([_number_of(word, ask.scale) for word in found])
+    worth = {"A": 1.0, "B": 0.0}
+    letters = [word.strip(".,;:'\"`[]").upper() for word in found]
+    return _one([preference(worth[x]) for x in letters if x in worth])
+
+
+def _json(reply: Reply, ask: Ask) -> Verdict:
+    """The only JSON object of the reply that has the key.
+
+    Arguments: `key` ("score", for pairs "winner"), `first`, `second`, `tie` (the words for a pair).
+    """
+    key = ask.text("key", "winner" if ask.pairwise else "score")
+    values = [v[key] for v in _objects(reply.text) if key in v]
+    return _one([_json_value(value, ask) for value in values], missing="no_json_verdict")
+
+
+def _json_value(value: object, ask: Ask) -> Verdict:
+    if ask.pairwise:
+        words = {ask.text("first", "A"): 1.0, ask.text("second", "B"): 0.0}
+        words[ask.text("tie", "tie")] = 0.5
+        if not isinstance(value, str) or value not in words:
+            return failed("unparsed", "unknown_winner")
+        return preference(words[value])
+    # bool is an int in Python, and true is no score.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return failed("unparsed", "not_a_number")
+    try:
+        return ask.scale.verdict(float(value))
+    except OverflowError:
+        return failed("unparsed", "off_scale")
+
+
+def _objects(text: str) -> list[dict[str, object]]:
+    """Every outermost JSON object in the text; at most 50 openings are tried."""
+    decoder, found, at = json.JSONDecoder(), list[dict[str, object]](), 0
+    for _ in range(50):
+        at = text.find("{", at)
+        if at < 0:
+            break
+        try:
+            value, at = decoder.raw_decode(text, at)
+            found.append(cast("dict[str, object]", value))
+        except (ValueError, RecursionError):
+            at += 1
+    return found
+
+
+def _tokens(reply: Reply) -> TokenLogprobs:
+    return reply.top_logprobs[0] if reply.top_logprobs else ()
+
+
+def _mass(tokens: TokenLogprobs, word: str) -> float:
+    """Probability of a word as the first token; a token that is not among the top has none."""
+    return sum(math.exp(float(str(lp))) for token, lp in tokens if str(token) == word)
+
+
+def _logprob_pair(reply: Reply, ask: Ask) -> Verdict:
+    """P(first) = p(first) / (p(first) + p(second)) of the first token.
+
+    AlpacaEval 2's verdict (https://github.com/tatsu-lab/alpaca_eval). Arguments: `first` ("m"),
+    `second` ("M"): the words that name the first and the second shown text.
+    """
+    first = _mass(_tokens(reply), ask.text("first", "m"))
+    second = _mass(_tokens(reply), ask.text("second", "M"))
+    if first + second == 0:
+        return failed("unparsed", "no_verdict_token" if reply.top_logprobs else "no_logprobs")
+    return preference(first / (first + second))
+
+
+def _logprob_rating(reply: Reply, ask: Ask) -> Verdict:
+    """The mean of the scale's whole numbers under the first token's probabilities (G-Eval).
+
+    Method of arXiv 2303.16634. Argument: `min_mass` (0.5), the least probability that the numbers
+    must hold together; below it the judge was saying something else.
+    """
+    if not reply.top_logprobs:
+        return failed("unparsed", "no_logprobs")
+    numbers = range(math.ceil(ask.scale.min), math.floor(ask.scale.max) + 1)
+    mass = {n: _mass(_tokens(reply), str(n)) for n in numbers}
+    total = sum(mass.values())
+    if total < float(ask.text("min_mass", "0.5")):
+        return failed("unparsed", "no_verdict_token")
+    return good(sum(n * p for n, p in mass.items()) / total)
+
+
+PARSERS: dict[str, tuple[str, Parser]] = {
+    "rating": ("1", _rating),
+    "bracket": ("1", _bracket),
+    "pair": ("1", _pair),
+    "five_way": ("1", _five_way),
+    "result": ("1", _result),
+    "json": ("1", _json),
+    "logprob_pair": ("1", _logprob_pair),
+    "logprob_rating": ("1", _logprob_rating),
+}
+"""Parser and version by name. A change of meaning is a new version, and so a new judge id."""
+
+PAIRWISE = frozenset({"pair", "five_way", "result", "json", "logprob_pair"})
+POINTWISE = frozenset({"rating", "bracket", "result", "json", "logprob_rating"})
+
+_REFUSAL = re.compile(
+    r"\b(?:i\s?['\u2019]?m sorry\b|i apologi[sz]e\b|i (?:can['\u2019]?t|cannot|can not|"
+    r"won['\u2019]?t|(?:a|')m (?:unable|not able) to)\b.{0,40}\b"
+    r"(?:assist|help|comply|evaluate|rate|judge|provide|fulfil|continue|do that|with that))",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+_RATIONALE = re.compile(
+    r"^[\s>*_#`]{0,12}Rationale[\s*_`]{0,6}:[\s*_]{0,6}(\S.*)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+
+
+def parser_name(name: str) -> str:
+    """Name and version of a parser, as rows keep it: `rating/1`."""
+    return f"{name}/{PARSERS[name][0]}"
+
+
+def parse(reply: Reply, *, parser: str, ask: Ask) -> Verdict:
+    """The typed verdict of a reply. Never raises on model output.
+
+    Args:
+        reply: what came back.
+        parser: a name in `PARSERS`.
+        ask: scale, kind and arguments from the judge's file.
+    """
+    if reply.error:
+        return failed("error", reply.error)
+    if reply.refusal is not None or reply.finish_reason == "content_filter":
+        return failed("refused", "refused_by_endpoint")
+    by_token = parser.startswith("logprob_")
+    # A verdict read from one token is whole by construction; a text that was cut is not.
+    if reply.finish_reason == "length" and not by_token:
+        return failed("truncated", "token_limit")
+    if not by_token and not reply.text.strip():
+        return failed("unparsed", "empty_reply")
+    verdict = PARSERS[parser][1](reply, ask)
+    if verdict.status == "ok":
+        said = _RATIONALE.search(reply.text)
+        return replace(verdict, rationale=said[1].strip()) if said else verdict
+    if _REFUSAL.search(reply.text[:300]):
+        return failed("refused", "refused_in_words")
+    return verdict

@@ -1,0 +1,42 @@
+r"""MATH: the final expression equals the reference, decided by math-verify (sympy underneath).
+
+The answer stands in `\boxed{}` or after "answer is"; a text without such a mark has no answer,
+for the last formula of a text that was cut is not one. Argument `anywhere: true` takes it all the
+same. sympy can hang on a hostile expression, so this verifier runs in a child process that is
+killed at its time limit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from factory.judging.outcomes import Verdict, failed, good
+from factory.judging.verifiers._read import NO_REFERENCE, args_of, reference_of
+
+VERSION = "1"
+ISOLATED = True
+
+_MARK = re.compile(r"\\f?boxed|\\fbox|answer (?:is|:)|answer:", re.IGNORECASE)
+
+
+def verify(prompt: Mapping[str, object], text: str) -> Verdict:
+    """1.0 where the answer is equivalent to the reference."""
+    import math_verify
+
+    reference = reference_of(prompt)
+    if reference is None:
+        return NO_REFERENCE
+    if "\\boxed" not in reference and "$" not in reference:
+        reference = f"\\boxed{{{reference}}}"
+    # The time limit is the parent's: math-verify's own needs signals, and a handler of Python's
+    # does not run while sympy sits in one long C call.
+    gold = math_verify.parse(reference, parsing_timeout=0)
+    if not gold:
+        return failed("error", "reference_not_understood")
+    if not args_of(prompt).get("anywhere") and not _MARK.search(text[-20_000:]):
+        return good(0.0, reason="no_answer")
+    given = math_verify.parse(text[-20_000:], parsing_timeout=0)
+    if not given:
+        return good(0.0, reason="no_answer")
+    return good(float(bool(math_verify.verify(gold, given, timeout_seconds=0))))
