@@ -1,0 +1,270 @@
+"""What a recipe can say: every section, field, default and limit."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from factory.errors import RecipeError
+from factory.rows import SamplingParams, content_id
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown fields are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pool(Section):
+    """Prompts from files, from a Hugging Face dataset, or made by a generator."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    files: tuple[str, ...] = ()
+    dataset: str | None = None
+    """A Hugging Face dataset: `owner/name`, or a directory made by `save_to_disk`."""
+    make: str | None = None
+    """A generator, as `toyworld`."""
+    rows: int | None = Field(default=None, gt=0)
+    map: dict[str, str] = Field(default_factory=dict)
+    license: str = ""
+    domain: str = ""
+    lang: str = ""
+    weight: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Pool:
+        if sum((bool(self.files), self.dataset is not None, self.make is not None)) != 1:
+            raise ValueError("a pool needs exactly one of files, dataset, make")
+        return self
+
+
+class Splits(Section):
+    """Shares of the prompts that are kept from training, by hash."""
+
+    gate: Share = 0.1
+    dev: Share = 0.02
+
+
+class Prompts(Section):
+    """Where prompts come from and how many a round uses."""
+
+    pools: tuple[Pool, ...] = Field(min_length=1)
+    split: Splits = Splits()
+    per_round: int = Field(default=1000, gt=0)
+    reuse: bool = False
+    """Whether a later round may draw a prompt again while fresh ones are left."""
+
+
+class Starter(Section):
+    """A first checkpoint made here: random weights, fine-tuned on demonstrations."""
+
+    demonstrations: str
+    """A generator of demonstrations, as `toyworld`."""
+    rows: int = Field(gt=0)
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    sft: dict[str, Any] = Field(default_factory=dict)
+    """Training settings, as `training.sft`."""
+
+
+class Policy(Section):
+    """The model that is improved: a directory of weights, or a starter made from nothing."""
+
+    model: str | None = None
+    starter: Starter | None = None
+    line: str = Field(default="policy", pattern=r"^[A-Za-z0-9._-]+$")
+    """Name of the champion pointer; two recipes of one line improve the same model."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Policy:
+        if (self.model is None) == (self.starter is None):
+            raise ValueError("a policy needs exactly one of model, starter")
+        return self
+
+
+class Reference(Section):
+    """Another model that answers the same prompts."""
+
+    name: str
+    model: str
+    n: int = Field(default=1, gt=0)
+
+
+class Sampling(Section):
+    """How completions are drawn."""
+
+    engine: Literal["auto", "vllm", "transformers", "echo"] = "auto"
+    n: int = Field(default=8, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    max_tokens: int = Field(default=1024, gt=0)
+    stop: tuple[str, ...] = ()
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    max_model_len: int | None = None
+    shard: int = Field(default=4096, gt=0)
+    """Completions a shard: one task, one commit."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the engine as they are."""
+    references: tuple[Reference, ...] = ()
+
+    def params(self) -> SamplingParams:
+        """The part that is a completion's identity."""
+        return SamplingParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            repetition_penalty=self.repetition_penalty,
+        )
+
+
+class Price(Section):
+    """US dollars per million tokens."""
+
+    input: float = Field(default=0.0, ge=0)
+    output: float = Field(default=0.0, ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+
+
+class Endpoint(Section):
+    """An OpenAI-compatible server."""
+
+    base_url: str = Field(pattern=r"^https?://")
+    model: str
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself is never written."""
+    price: Price = Price()
+    max_concurrency: int = Field(default=64, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0)
+    max_attempts: int = Field(default=6, gt=0)
+    in_doubt: Literal["resend", "hold"] = "resend"
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    def api_key(self) -> str | None:
+        """The key, from the environment.
+
+        Raises:
+            RecipeError: when the recipe names a variable that is not set.
+        """
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env)
+        if not key:
+            raise RecipeError(
+                f"the environment variable {self.api_key_env} is not set",
+                next=f"export {self.api_key_env}=…",
+            )
+        return key
+
+
+class Judging(Section):
+    """Who scores completions."""
+
+    judges: tuple[str, ...] = Field(min_length=1)
+    """Names of files in judges/."""
+    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
+    assign: dict[str, str] = Field(default_factory=dict)
+    """Judge -> endpoint; a judge that is absent uses the only endpoint."""
+    budget_usd: float | None = Field(default=None, ge=0)
+    comparisons: int = Field(default=4, gt=0)
+    """Pairs of completions a prompt that a pairwise judge compares."""
+    shard: int = Field(default=2000, gt=0)
+
+    def endpoint_of(self, judge: str) -> str | None:
+        """Name of the endpoint a judge asks, or None when there is none."""
+        return self.assign.get(judge) or next(iter(self.endpoints), None)
+
+
+class Pairing(Section):
+    """How pairs and SFT examples are built."""
+
+    strategy: str = "best_vs_worst"
+    params: dict[str, float | int | str] = Field(default_factory=dict)
+    judge: str | None = None
+    """Whose scores; by default the first of judging.judges."""
+    sft: str | None = "best_of_n"
+    sft_params: dict[str, float | int | str] = Field(default_factory=dict)
+
+
+class Training(Section):
+    """How a candidate is trained from the champion."""
+
+    kind: Literal["dpo", "sft"] = "dpo"
+    dpo: dict[str, Any] = Field(default_factory=dict)
+    sft: dict[str, Any] = Field(default_factory=dict)
+
+
+class Gate(Section):
+    """How a candidate earns promotion on held-out prompts."""
+
+    prompts: int = Field(default=200, gt=0)
+    samples: int = Field(default=4, gt=0)
+    judge: str | None = None
+    """A verifier or pointwise judge; by default the pairing judge."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_win_rate: float = Field(default=0.5, ge=0, lt=1)
+
+
+class Schedule(Section):
+    """When `prefactory deploy` runs the next round."""
+
+    cron: str
+    timezone: str = "UTC"
+
+
+class Recipe(Section):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    description: str = ""
+    seed: int = 0
+    rounds: int = Field(default=1, gt=0)
+    prompts: Prompts
+    policy: Policy
+    sampling: Sampling = Sampling()
+    judging: Judging
+    pairing: Pairing = Pairing()
+    training: Training = Training()
+    gate: Gate = Gate()
+    schedule: Schedule | None = None
+
+    @model_validator(mode="after")
+    def _judges_exist(self) -> Recipe:
+        for where, judge in (
+            ("pairing.judge", self.pairing.judge),
+            ("gate.judge", self.gate.judge),
+        ):
+            if judge is not None and judge not in self.judging.judges:
+                raise ValueError(f"{where}: {judge!r} is not one of judging.judges")
+        for judge, endpoint in self.judging.assign.items():
+            if endpoint not in self.judging.endpoints:
+                raise ValueError(f"judging.assign.{judge}: no endpoint is called {endpoint!r}")
+        return self
+
+    @property
+    def pair_judge(self) -> str:
+        """Whose scores make pairs."""
+        return self.pairing.judge or self.judging.judges[0]
+
+    @property
+    def gate_judge(self) -> str:
+        """Whose scores decide on promotion."""
+        return self.gate.judge or self.pair_judge
+
+    @property
+    def recipe_id(self) -> str:
+        """Identity of what the recipe does: everything but how often and when."""
+        body = self.model_dump(mode="json", exclude={"rounds", "schedule", "description"})
+        return content_id("recipe", body)
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run of this recipe: the same recipe goes on with the same run."""
+        return content_id("run", self.recipe_id)
