@@ -13,7 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOMS = ("prompts", "judges", "storage", "recipes", "flows")
 
 
-class ContentRooms(BuildHookInterface):
+class ContentRooms(BuildHookInterface[Any]):
     """Adds every content room to a standard wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

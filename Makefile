@@ -1,0 +1,46 @@
+# Everything a person types. `make setup` is quick when nothing changed, so every target begins with it.
+PYTHON ?= python3
+EXTRAS ?= cpu,lora,postgres,s3,dev
+WORKSPACE ?= workspace
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv with everything in it (EXTRAS=gpu,lora,dev for a CUDA machine)
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "setup: there is no $(PYTHON) here" >&2; \
+		echo "  next: install Python 3.11 or newer, or: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) scripts/venv.py setup --extras $(EXTRAS)
+
+run: setup ## two on-policy rounds for real, in ./workspace
+	@test -e $(WORKSPACE)/workspace.yaml || $(BIN)/prefactory init $(WORKSPACE)
+	$(BIN)/prefactory run quickstart --workspace $(WORKSPACE)
+
+test: setup ## the test suite (PYTEST_ARGS="-k ids" for a part of it)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint, format, types, imports, house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pyright --project tests/pyrightconfig.json
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_house.py
+
+format: setup ## put the code in its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## every benchmark of bench/; results in bench/results/
+	@mkdir -p bench/results
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock: setup ## resolve every version anew into constraints.txt and constraints-gpu.txt
+	@$(PYTHON) scripts/venv.py lock
+
+clean: ## remove .venv and caches; never a workspace
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
