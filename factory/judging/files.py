@@ -73,8 +73,6 @@ class Front(_Strict):
     aspects: tuple[Aspect, ...] = ()
     orders: Literal["both", "one"] = "both"
     """Pairwise: ask both orders, or one that is drawn by hash."""
-    endpoint: str = "judge"
-    """The recipe's endpoint that this judge asks, unless the recipe says otherwise."""
     parser: str = ""
     parser_args: dict[str, str | int | float | bool] = {}
     max_tokens: Annotated[int, Field(ge=1)] = 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from factory.rows import Status
@@ -81,8 +81,9 @@ class Reply:
 
     def dumps(self) -> str:
         """JSON, without empty fields."""
-        full = asdict(self)
-        kept = {f.name: full[f.name] for f in fields(self) if full[f.name] != f.default}
+        # Not dataclasses.asdict, which copies every log-probability: this runs once per call.
+        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        kept = {name: value for name, value, default in values if value != default}
         return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
 
     @staticmethod

@@ -1,0 +1,114 @@
+"""What an endpoint sent -> a `Reply`. Pure; whatever came, it ends as a typed reply."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from factory.judging.outcomes import Reply, storable
+from factory.recipe import Endpoint
+
+MAX_TEXT = 200_000
+"""Characters of an answer that are kept. No judge is asked for more; a server may send it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the endpoint counted them."""
+
+    tokens_in: int
+    tokens_out: int
+    cached: int = 0
+
+
+def read_body(body: bytes) -> tuple[Reply, Usage | None]:
+    """The reply in the body of a chat completion with status 200.
+
+    A body that is no chat completion with one choice gives a reply with `error`.
+    """
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        start = body[:200].lstrip().lower()
+        return Reply(error="html" if start.startswith(b"<") else "not_json"), None
+    if not isinstance(value, dict):
+        return Reply(error="not_a_completion"), None
+    usage = _usage(value.get("usage"))
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        return Reply(error="error_in_200" if "error" in value else "not_a_completion"), usage
+    if len(choices) != 1:
+        return Reply(error="no_choice" if not choices else "several_choices"), usage
+    try:
+        return _choice(choices[0], value, usage), usage
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return Reply(error="not_a_completion"), usage
+
+
+def _choice(choice: Any, value: dict[str, Any], usage: Usage | None) -> Reply:
+    message = choice["message"]
+    content, refusal = message.get("content"), message.get("refusal")
+    if content is not None and not isinstance(content, str):
+        raise TypeError("content is not text")
+    text = storable(content or "")
+    finish = str(choice.get("finish_reason") or "stop")
+    return Reply(
+        text=text[:MAX_TEXT],
+        finish_reason="length" if len(text) > MAX_TEXT else finish,
+        refusal=storable(refusal)[:MAX_TEXT] if isinstance(refusal, str) and refusal else None,
+        top_logprobs=_logprobs(choice.get("logprobs")),
+        model=storable(str(value.get("model") or ""))[:200],
+        tokens_in=usage.tokens_in if usage else None,
+        tokens_out=usage.tokens_out if usage else None,
+    )
+
+
+def _logprobs(value: Any) -> list[list[list[object]]] | None:
+    """Per token the top tokens with their log-probabilities, of the first 32 tokens."""
+    if not isinstance(value, dict) or not value.get("content"):
+        return None
+    return [
+        [[storable(str(top["token"])), float(top["logprob"])] for top in token["top_logprobs"]]
+        for token in value["content"][:32]
+    ]
+
+
+def _usage(value: Any) -> Usage | None:
+    if not isinstance(value, dict):
+        return None
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    counts = [value.get("prompt_tokens"), value.get("completion_tokens", 0), cached or 0]
+    known = [n for n in counts if isinstance(n, int) and 0 <= n < 1 << 40]
+    if len(known) < 3:
+        return None
+    return Usage(tokens_in=known[0], tokens_out=known[1], cached=known[2])
+
+
+# --- prices, in integer micro-dollars ------------------------------------------------------------
+
+
+def cost_of(usage: Usage, endpoint: Endpoint) -> int:
+    """The price of a call, rounded up. Dollars per million tokens are micro-dollars per token."""
+    price = endpoint.price
+    cached = min(usage.cached, usage.tokens_in) if price.cached_input is not None else 0
+    total = (
+        (usage.tokens_in - cached) * price.input
+        + cached * (price.cached_input or 0.0)
+        + usage.tokens_out * price.output
+    )
+    return math.ceil(round(total, 6))
+
+
+def most_it_can_cost(body: Mapping[str, Any], endpoint: Endpoint) -> int:
+    """An upper bound of a call's price, before it is made.
+
+    A byte-level tokenizer makes no more tokens than the text has bytes; a chat template adds a few
+    per message.
+    """
+    size = sum(len(m["content"].encode("utf-8", "replace")) + 16 for m in body["messages"]) + 64
+    asked = Usage(tokens_in=size, tokens_out=int(body["max_tokens"]))
+    return cost_of(asked, endpoint)
