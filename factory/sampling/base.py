@@ -1,0 +1,153 @@
+"""What a sampler is: token ids in, token ids out, and how one is opened.
+
+An engine is one file in `factory/sampling/engines/` with a function
+`open_engine(model, *, settings, log, max_model_len) -> Sampler`; the directory is the registry.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from factory.errors import UserError
+from factory.rows import SamplingParams
+
+_log = logging.getLogger(__name__)
+_ENGINES = Path(__file__).parent / "engines"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """`n` samples of one prompt; sample j of it has index `first_idx + j` and seed `seed + j`."""
+
+    prompt_id: str
+    prompt_token_ids: list[int]
+    first_idx: int
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One completion as the engine produced it.
+
+    `token_ids` holds every sampled id, the sampled stop token included. `logprobs` are natural logs
+    of the sampled tokens under the unmodified distribution (temperature 1, before top-p, top-k,
+    min-p and penalties), or None where the engine has none. `text` skips special tokens.
+    """
+
+    prompt_id: str
+    sample_idx: int
+    token_ids: list[int]
+    logprobs: list[float] | None
+    finish_reason: str
+    text: str
+
+
+class Sampler(Protocol):
+    """An open engine with one model in it."""
+
+    engine: str
+    engine_version: str
+    max_model_len: int
+
+    def sample(
+        self, requests: Sequence[SampleRequest], params: SamplingParams
+    ) -> list[Sampled]:
+        """All samples of all requests; each carries its prompt's id and its own index.
+
+        Raises:
+            StageFailed: when the engine died; nothing of the call is returned.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the engine and give its memory back. Closing twice is allowed."""
+        ...
+
+
+def engine_names() -> list[str]:
+    """The engines there are, by file name."""
+    hidden = {"__init__", "process"}
+    return sorted(p.stem for p in _ENGINES.glob("*.py") if p.stem not in hidden)
+
+
+def open_sampler(
+    engine: str,
+    model: Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    log: Path,
+    max_model_len: int | None = None,
+) -> Sampler:
+    """Open an engine on a model directory.
+
+    Args:
+        engine: a name of `engine_names()`, or "auto".
+        model: a Hugging Face model directory with safetensors weights.
+        settings: passed to the engine untouched.
+        log: where the engine's own output goes, appended.
+        max_model_len: longest prompt plus completion in tokens; None leaves it to the model.
+
+    Raises:
+        UserError: for an unknown engine, an engine that is not installed, or refused settings.
+        StageFailed: when the engine does not come up.
+    """
+    name = resolve_engine(engine)
+    module = importlib.import_module(f"factory.sampling.engines.{name}")
+    opened = module.open_engine(
+        model, settings=dict(settings or {}), log=log, max_model_len=max_model_len
+    )
+    return cast(Sampler, opened)
+
+
+def resolve_engine(engine: str) -> str:
+    """The engine that a recipe's word means on this machine.
+
+    "auto" is vllm where it is installed and the machine can run it (a GPU, or a CPU with AVX2),
+    else transformers; the choice is logged with its reason.
+
+    Raises:
+        UserError: for a name that no engine has.
+    """
+    if engine != "auto":
+        if engine not in engine_names():
+            raise UserError(
+                f"there is no sampling engine {engine!r}; there are: auto, "
+                + ", ".join(engine_names()),
+                next="set sampling.engine in the recipe to one of these",
+            )
+        return engine
+    obstacle = _why_no_vllm()
+    if obstacle is None:
+        return "vllm"
+    _log.warning("sampling with transformers, because %s", obstacle)
+    return "transformers"
+
+
+def _why_no_vllm() -> str | None:
+    if importlib.util.find_spec("vllm") is None:
+        return "vllm is not installed (extras: cpu, gpu)"
+    if _has_gpu() or _has_avx2():
+        return None
+    return "this CPU has no AVX2 and there is no GPU, which vllm needs"
+
+
+def _has_gpu() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
+
+
+def _has_avx2() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return False
+    if platform.machine() in {"aarch64", "arm64"}:
+        return True  # vllm's CPU build uses NEON there
+    return " avx2 " in cpuinfo.read_text(errors="replace").replace("\n", " \n")

@@ -1,0 +1,265 @@
+"""An engine in a process of its own, seen from here: how it is started, asked, watched and ended."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from factory.errors import StageFailed, UserError
+from factory.rows import SamplingParams
+from factory.sampling.base import Sampled, SampleRequest
+from factory.sampling.frames import read_frame, requests_table, samples_of, write_frame
+
+_TAIL_LINES = 15
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|OutOfMemoryError|Cannot allocate memory|MemoryError|std::bad_alloc"
+    r"|No available memory for the cache|DefaultCPUAllocator: can't allocate"
+    r"|less than desired GPU memory|larger than the available KV cache",
+    re.IGNORECASE,
+)
+_MEND_MEMORY = (
+    "give the engine less: sampling.settings max_model_len, max_num_seqs or batch_size lower, "
+    "gpu_memory_utilization or VLLM_CPU_KVCACHE_SPACE to fit the machine"
+)
+_SECRET = re.compile(r"(_API_KEY|_TOKEN|_SECRET|_PASSWORD|_SECRET_KEY|_ACCESS_KEY_ID)$")
+
+# Engines read local files only and report to nobody.
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class ProcessSampler:
+    """A model in a child process of the worker; see `factory.sampling.worker`.
+
+    Raises:
+        UserError: when the engine refuses the model or a setting.
+        StageFailed: when the process dies before the model is loaded.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        model: Path,
+        *,
+        settings: Mapping[str, object],
+        log: Path,
+        max_model_len: int | None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.engine = engine
+        self._log = log
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        self._server = server_for(engine, log=log)
+        order = {
+            "op": "open",
+            "model": str(model.resolve()),
+            "settings": dict(settings),
+            "max_model_len": max_model_len,
+            "env": dict(env or {}),
+        }
+        self._pid, self._requests, self._replies = self._server.open(order, log=log)
+        ready = self._read("while it loaded the model")[0]
+        self.engine_version: str = ready["version"]
+        self.max_model_len: int = ready["max_model_len"]
+
+    def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
+        """All samples of all requests; see `Sampler.sample`."""
+        if not requests:
+            return []
+        with self._lock:
+            if self._pid is None:
+                raise StageFailed(f"the {self.engine} engine is closed")
+            try:
+                write_frame(
+                    self._requests, {"params": params.as_dict()}, requests_table(requests)
+                )
+            except BrokenPipeError:
+                self._died("between two batches")
+            _, table = self._read("in the middle of a batch")
+        assert table is not None
+        return samples_of(table)
+
+    def close(self) -> None:
+        """End the process and everything it started."""
+        if self._pid is None:
+            return
+        pid, self._pid = self._pid, None
+        for pipe in (self._requests, self._replies):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue
+        self._server.end(pid)
+
+    def _read(self, when: str) -> tuple[dict[str, Any], Any]:
+        try:
+            header, table = read_frame(self._replies)
+        except EOFError:
+            self._died(when)
+        if "error" in header:
+            self._refused(header["error"], when)
+        return header, table
+
+    def _refused(self, error: str, when: str) -> None:
+        self.close()
+        if _OUT_OF_MEMORY.search(error + _tail(self._log)):
+            raise UserError(
+                f"the {self.engine} engine ran out of memory {when}; its log is {self._log}",
+                next=_MEND_MEMORY,
+            )
+        raise StageFailed(
+            f"the {self.engine} engine failed {when}: {error}\nlog: {self._log}\n"
+            f"{_tail(self._log)}"
+        )
+
+    def _died(self, when: str) -> Any:
+        assert self._pid is not None
+        pid, self._pid = self._pid, None
+        status = self._server.end(pid)
+        tail = _tail(self._log)
+        if _OUT_OF_MEMORY.search(tail):
+            why = "it ran out of memory"
+        elif status == -9:
+            why = "it was killed from outside (signal 9), as Linux does when memory runs out"
+        else:
+            why = f"its process ended with {_spoken(status)}"
+        raise StageFailed(
+            f"the {self.engine} engine died {when}: {why}\nlog: {self._log}\n{tail}"
+        )
+
+
+class Server:
+    """The worker process of one engine, with the imports done; models are forked off it."""
+
+    def __init__(self, engine: str, *, log: Path) -> None:
+        self.engine = engine
+        self.owner = os.getpid()
+        self._log = log
+        self._lock = threading.Lock()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._control, theirs = socket.socketpair()
+        with log.open("ab") as out, theirs:
+            # Its own session: Ctrl-C reaches us, and we decide what ends.
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "factory.sampling.worker", engine,
+                 str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()], env=_environment(), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            )  # fmt: skip
+
+    def open(
+        self, order: Mapping[str, object], *, log: Path
+    ) -> tuple[int, BinaryIO, BinaryIO]:
+        """Fork a child for a model: its pid, the pipe to it and the pipe from it."""
+        request_read, request_write = os.pipe()
+        reply_read, reply_write = os.pipe()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with log.open("ab") as out:
+                theirs = [request_read, reply_write, out.fileno()]
+                pid = int(self._ask(order, fds=theirs)["pid"])
+        except BaseException:
+            os.close(request_write)
+            os.close(reply_read)
+            raise
+        finally:
+            os.close(request_read)
+            os.close(reply_write)
+        return pid, os.fdopen(request_write, "wb"), os.fdopen(reply_read, "rb")
+
+    def end(self, pid: int) -> int:
+        """Kill a child and all it started; returns how it had ended (negative: by that signal)."""
+        try:
+            return int(self._ask({"op": "end", "pid": pid})["status"])
+        except StageFailed:
+            return -9  # the server is gone, and its children with it
+
+    def close(self) -> None:
+        """End the server and its children."""
+        self._control.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:  # still importing
+            self.process.kill()
+            self.process.wait()
+
+    def _ask(self, order: Mapping[str, object], *, fds: Sequence[int] = ()) -> dict[str, Any]:
+        with self._lock:
+            try:
+                socket.send_fds(self._control, [json.dumps(order).encode()], list(fds))
+                data = self._control.recv(1 << 16)
+            except OSError:
+                data = b""
+        if not data:
+            raise StageFailed(
+                f"the {self.engine} engine did not start\nlog: {self._log}\n{_tail(self._log)}"
+            )
+        return json.loads(data)
+
+
+_servers: dict[str, Server] = {}
+_servers_lock = threading.Lock()
+
+
+def server_for(engine: str, *, log: Path) -> Server:
+    """The running server of an engine, started if there is none.
+
+    Calling it early hides the imports behind other work: it returns at once.
+    """
+    with _servers_lock:
+        server = _servers.get(engine)
+        alive = server and server.owner == os.getpid() and server.process.poll() is None
+        if server and alive:
+            return server
+        _servers[engine] = Server(engine, log=log)
+        return _servers[engine]
+
+
+@atexit.register
+def close_servers() -> None:
+    """End all servers of this process, and with them every engine."""
+    with _servers_lock:
+        for server in _servers.values():
+            if server.owner == os.getpid():
+                server.close()
+        _servers.clear()
+
+
+def _environment() -> dict[str, str]:
+    # An engine that reads hostile text needs none of our secrets.
+    kept = {k: v for k, v in os.environ.items() if not _SECRET.search(k)}
+    return {**kept, **QUIET}
+
+
+def _tail(log: Path) -> str:
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - 20_000))
+            lines = handle.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(line for line in lines[-_TAIL_LINES:])
+
+
+def _spoken(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit code {status}"

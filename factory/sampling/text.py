@@ -1,0 +1,19 @@
+"""Sampled ids as text, the same way whichever engine sampled them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def decoded(tokenizer: Any, ids: Sequence[Sequence[int]], *, stop: Sequence[str]) -> list[str]:
+    """Texts of id lists, special tokens skipped, each ending before the first stop string."""
+    texts = tokenizer.batch_decode(
+        [list(i) for i in ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return [_cut(text, stop) for text in texts] if stop else list(texts)
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    ends = [at for s in stop if (at := text.find(s)) >= 0]
+    return text[: min(ends)] if ends else text

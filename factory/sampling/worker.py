@@ -1,0 +1,191 @@
+"""The engine's side: `python -m factory.sampling.worker ENGINE`, one process per model.
+
+The process that is started imports the engine's libraries (15 s for vLLM, all of it Python) and then
+waits. For each model it forks a child, which already has the imports, loads the model and answers
+requests until its pipe closes. So a run that opens four checkpoints imports once, and every model
+still has a process of its own whose exit gives back all of its memory.
+
+Nothing outlives the process that sampled: the server watches its parent and kills each child's whole
+process group when the parent is gone, even by kill -9; the children ask the kernel to be killed with
+the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from factory.rows import SamplingParams
+from factory.sampling.base import Sampled, SampleRequest
+from factory.sampling.frames import read_frame, requests_of, samples_table, write_frame
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Backend(Protocol):
+    """A loaded model, inside the engine's process."""
+
+    version: str
+    max_model_len: int
+
+    def generate(
+        self, requests: Sequence[SampleRequest], params: SamplingParams
+    ) -> list[Sampled]:
+        """All samples of all requests."""
+        ...
+
+
+def main(engine: str, control_fd: int, parent: int) -> None:
+    """Import the engine, then fork a child for every `open` until the parent is gone."""
+    die_with_parent(parent)
+    control = socket.socket(fileno=control_fd)
+    module = importlib.import_module(f"factory.sampling.engines.{engine}")
+    module.preload()
+    # The kernel means the thread that started us, not the process, and threads come and go; from
+    # here on we watch the process ourselves.
+    die_with_parent(parent, signal_number=0)
+    children: set[int] = set()
+    try:
+        while _parent_speaks(control, parent):
+            data, fds, _, _ = socket.recv_fds(control, 1 << 20, 3)
+            if not data:
+                return
+            order = json.loads(data)
+            if order["op"] == "open":
+                pid = _fork(module, order, fds, control)
+                children.add(pid)
+                answer = {"pid": pid}
+            else:
+                children.discard(order["pid"])
+                answer = {"status": _end(order["pid"])}
+            control.sendall(json.dumps(answer).encode())
+    finally:
+        for pid in children:
+            _end(pid)
+
+
+def _parent_speaks(control: socket.socket, parent: int) -> bool:
+    """Wait for the parent's next word; False when the parent has died.
+
+    A closed socket says that too, except when a process that the parent forked still holds it.
+    """
+    watch = select.poll()
+    watch.register(control.fileno(), select.POLLIN)
+    if hasattr(os, "pidfd_open"):
+        try:
+            pidfd = os.pidfd_open(parent)
+        except ProcessLookupError:
+            return False
+        watch.register(pidfd, select.POLLIN)
+        try:
+            return control.fileno() in {fd for fd, _ in watch.poll()}
+        finally:
+            os.close(pidfd)
+    watch.poll()
+    return True
+
+
+def _fork(module: Any, order: Mapping[str, Any], fds: list[int], control: socket.socket) -> int:
+    server = os.getpid()
+    pid = os.fork()
+    if pid:
+        for fd in fds:
+            os.close(fd)
+        return pid
+    code = 1
+    try:
+        os.setsid()
+        die_with_parent(server)
+        control.close()
+        os.dup2(fds[2], 1)
+        os.dup2(fds[2], 2)
+        serve(module, order, os.fdopen(fds[0], "rb"), os.fdopen(fds[1], "wb"))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _end(pid: int) -> int:
+    """Kill a child's process group and return how the child itself ended (negative: by a signal)."""
+    for kill in (os.killpg, os.kill):  # os.kill for a child that has not made its group yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return 0
+
+
+def serve(module: Any, order: Mapping[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
+    """Load one model and answer until the request pipe closes."""
+    os.environ.update(order["env"])
+    _exit_on_hangup(requests)
+    try:
+        backend: Backend = module.load(
+            Path(order["model"]),
+            settings=order["settings"],
+            max_model_len=order["max_model_len"],
+        )
+    except BaseException as error:
+        _refuse(replies, error)
+        raise
+    write_frame(
+        replies, {"version": backend.version, "max_model_len": backend.max_model_len}
+    )
+    while True:
+        try:
+            header, table = read_frame(requests)
+        except EOFError:
+            return
+        assert table is not None
+        params = SamplingParams(**{**header["params"], "stop": tuple(header["params"]["stop"])})
+        try:
+            samples = backend.generate(requests_of(table), params)
+        except BaseException as error:
+            _refuse(replies, error)
+            raise
+        write_frame(replies, {"n": len(samples)}, samples_table(samples))
+
+
+def _refuse(replies: BinaryIO, error: BaseException) -> None:
+    write_frame(replies, {"error": f"{type(error).__name__}: {error}"[:2000]})
+
+
+def _exit_on_hangup(requests: BinaryIO) -> None:
+    """End this process, also in the middle of a batch, when nobody holds the other end."""
+
+    def wait() -> None:
+        watch = select.poll()
+        watch.register(requests.fileno(), 0)  # only POLLHUP and POLLERR
+        watch.poll()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, name="hangup", daemon=True).start()
+
+
+def die_with_parent(parent: int, *, signal_number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to kill this process when its parent dies (Linux); 0 takes it back."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
