@@ -1,0 +1,260 @@
+"""Verbs that bring rows in and make others of them: prompts, import, sample, judge, pair, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from factory.cli.common import (
+    Json,
+    Set,
+    Workspace,
+    open_workspace,
+    say,
+    say_json,
+    say_table,
+)
+from factory.errors import UserError
+from factory.rows import content_id
+
+if TYPE_CHECKING:
+    from factory.store import Store
+
+prompts = typer.Typer(help="Prompt pools.", no_args_is_help=True)
+imports = typer.Typer(
+    help="Completions and judgements made elsewhere, into the same tables.", no_args_is_help=True
+)
+
+Files = Annotated[list[str], typer.Argument(metavar="FILE…", help="JSONL(.gz), Parquet or CSV.")]
+Mapping = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="field=column, or the name of a file in storage/imports/."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be added; add nothing.")]
+Rejects = Annotated[Path | None, typer.Option(help="Write rejected rows to this JSONL file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the app."""
+    app.add_typer(prompts, name="prompts")
+    app.add_typer(imports, name="import")
+    for verb in (sample, judge, pair, export):
+        app.command()(verb)
+
+
+def hand_run(store: Store, verb: str, values: dict[str, Any]) -> str:
+    """The run id of a verb typed by hand: the same words are the same run."""
+    import json
+
+    import factory
+
+    run_id = content_id("by-hand", [verb, json.loads(json.dumps(values, default=str))])
+    store.ledger.start_run(
+        {
+            "run_id": run_id, "recipe_name": verb, "recipe_id": run_id,
+            "recipe": json.dumps(values, default=str), "code_version": factory.__version__,
+            "rounds": 0,
+        }
+    )  # fmt: skip
+    store.ledger.finish_run(run_id, state="done")
+    return run_id
+
+
+@prompts.command("add")
+def add(
+    files: Files,
+    pool: Annotated[str, typer.Option(help="Name of the pool.")] = "",
+    mapping: Mapping = None,
+    license: Annotated[str, typer.Option(help="Licence of rows that name none.")] = "",
+    domain: Annotated[str, typer.Option(help="Domain of rows that name none.")] = "",
+    lang: Annotated[str, typer.Option(help="Language of rows that name none.")] = "",
+    gate: Annotated[float, typer.Option(min=0, max=1, help="Share kept for the gate.")] = 0.1,
+    dev: Annotated[float, typer.Option(min=0, max=1, help="Share kept for choosing.")] = 0.02,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Add prompts to a pool: split by hash, duplicates and bad rows dropped with a reason."""
+    from factory.prompting.ingest import add_prompts
+    from factory.prompting.mapping import resolve
+
+    store = open_workspace(workspace)
+    how = resolve(mapping or [], workspace=store.workspace)
+    reports: list[dict[str, Any]] = []
+    for file in files:
+        name = pool or Path(file).name.split(".")[0]
+        run_id = hand_run(store, "prompts add", {"file": file, "pool": name})
+        report = add_prompts(
+            store, file, pool=name, mapping=how, license=license, domain=domain, lang=lang,
+            gate=gate, dev=dev, run_id=run_id,
+        )  # fmt: skip
+        reports.append({"file": file, "pool": name, **report.as_dict()})
+    say_json(reports) if as_json else say_table(reports)
+
+
+@imports.command("completions")
+def import_completions(
+    files: Files,
+    pool: Annotated[str, typer.Option(help="Pool whose prompts the rows answer.")] = "",
+    mapping: Mapping = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Tokenise the text once with this model's tokenizer.")
+    ] = None,
+    dry_run: DryRun = False,
+    reject_file: Rejects = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Import completions made elsewhere: marked `recorded`, and `retokenised` where tokenised."""
+    from factory.prompting.imports import import_completions as bring
+    from factory.prompting.mapping import resolve
+    from factory.stages.alone import tokeniser
+
+    store = open_workspace(workspace)
+    run_id = hand_run(store, "import completions", {"files": files, "pool": pool})
+    report = bring(
+        store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
+        dry_run=dry_run, reject_file=reject_file, run_id=run_id,
+        tokenise=tokeniser(tokenizer) if tokenizer else None,
+    )  # fmt: skip
+    say_json(report.as_dict()) if as_json else say_table([report.as_dict()])
+
+
+@imports.command("judgements")
+def import_judgements(
+    files: Files,
+    pool: Annotated[str, typer.Option(help="Pool whose prompts the rows judge.")] = "",
+    mapping: Mapping = None,
+    dry_run: DryRun = False,
+    reject_file: Rejects = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Import judgements made elsewhere, with the judge's name and raw text."""
+    from factory.prompting.imports import import_judgements as bring
+    from factory.prompting.mapping import resolve
+
+    store = open_workspace(workspace)
+    run_id = hand_run(store, "import judgements", {"files": files, "pool": pool})
+    report = bring(
+        store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
+        dry_run=dry_run, reject_file=reject_file, run_id=run_id,
+    )  # fmt: skip
+    say_json(report.as_dict()) if as_json else say_table([report.as_dict()])
+
+
+Pools = Annotated[list[str] | None, typer.Option("--pool", help="Only prompts of these pools.")]
+
+
+def sample(
+    model: Annotated[str, typer.Option(help="Model directory, hub name or model_id.")],
+    pool: Pools = None,
+    recipe: Annotated[str | None, typer.Option(help="Take sampling settings from it.")] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="Completions a prompt.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts.")] = None,
+    split: Annotated[str, typer.Option(help="train, dev or gate")] = "train",
+    workspace: Workspace = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Sample completions of a model; what is there already is not sampled again."""
+    from factory.cli.progress import Terminal
+    from factory.stages import alone
+
+    store = open_workspace(workspace)
+    with Terminal() as progress:
+        left = alone.sample(
+            store, model=model, pools=pool or [], recipe=recipe, n=n, limit=limit, split=split,
+            overrides=overrides or [], progress=progress,
+        )  # fmt: skip
+    say_json(left) if as_json else say_table([left])
+
+
+def judge(
+    name: Annotated[str, typer.Option("--judge", help="A file in judges/.")],
+    recipe: Annotated[str | None, typer.Option(help="Take endpoints and budget from it.")] = None,
+    pool: Pools = None,
+    model: Annotated[str | None, typer.Option(help="Only completions of this model_id.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many completions.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the first prompt and the price; ask nobody.")
+    ] = False,
+    workspace: Workspace = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Have a judge score completions; what is judged already is not judged again."""
+    from factory.cli.progress import Terminal
+    from factory.stages import alone
+
+    store = open_workspace(workspace)
+    with Terminal() as progress:
+        left = alone.judge(
+            store, judge=name, recipe=recipe, pools=pool or [], model=model, limit=limit,
+            dry_run=dry_run, overrides=overrides or [], progress=progress,
+        )  # fmt: skip
+    say_json(left) if as_json else say_table([left])
+
+
+def pair(
+    strategy: Annotated[str, typer.Option(help="A file in storage/strategies/.")],
+    judge: Annotated[
+        str | None, typer.Option(help="Whose scores; needed where several judged.")
+    ] = None,
+    pool: Pools = None,
+    param: Annotated[list[str] | None, typer.Option("--param", help="name=value")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the SQL; build nothing.")
+    ] = False,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Build pairs (or an SFT set) from all scored completions with one strategy."""
+    from factory.stages import alone
+
+    store = open_workspace(workspace)
+    left = alone.pair(
+        store, strategy=strategy, judge=judge, pools=pool or [], params=parameters(param or []),
+        dry_run=dry_run,
+    )  # fmt: skip
+    if dry_run:
+        say(left["sql"])
+        return
+    say_json(left) if as_json else say_table([left])
+
+
+def parameters(given: list[str]) -> dict[str, Any]:
+    """name=value words as a dict; values are YAML."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"--param {word}: expected name=value", next="--param min_margin=1")
+        found[name] = yaml.safe_load(value)
+    return found
+
+
+def export(
+    form: Annotated[str, typer.Option("--format", help="A shape, as hf.")],
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+    version: Annotated[
+        str | None, typer.Option(help="A dataset version; by default the newest pairs.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Freeze this strategy's pairs first.")
+    ] = None,
+    test_share: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a test split.")] = 0.0,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset version for trainers: Hugging Face, Parquet, JSONL, with a card."""
+    from factory.stages import alone
+
+    left = alone.export(
+        open_workspace(workspace), form=form, out=out, version=version, strategy=strategy,
+        test_share=test_share,
+    )  # fmt: skip
+    say_json(left) if as_json else say_table([left])

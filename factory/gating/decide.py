@@ -1,0 +1,110 @@
+"""The gate's arithmetic: pure functions of per-prompt scores.
+
+The unit is the prompt: samples of one prompt are not independent, so every interval is over prompt
+means (cluster-robust), with Student's t. Promotion asks for the one-sided lower bound of the win
+rate to lie above the bar (0.5), never for the point estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over prompts with its bounds."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the gate found for one candidate against one champion."""
+
+    candidate: Interval
+    """Mean score of the candidate, two-sided interval."""
+    champion: Interval
+    difference: Interval
+    """Candidate minus champion, paired by prompt; `low` is the one-sided bound."""
+    win: Interval
+    """P(a candidate's sample beats a champion's), ties half; `low` is the one-sided bound."""
+    wins: Mapping[str, float]
+    """Win of each prompt, in [0, 1]."""
+    promoted: bool
+    reason: str
+
+
+def measure(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
+    """Mean of per-prompt values with a two-sided t interval.
+
+    One value, or none, has no interval: its bounds are infinite (NaN mean for none).
+    """
+    return _interval(values, quantile=0.5 + confidence / 2)
+
+
+def compare(
+    candidate: Mapping[str, Sequence[float]],
+    champion: Mapping[str, Sequence[float]],
+    *,
+    confidence: float = 0.95,
+    min_win_rate: float = 0.5,
+) -> Decision:
+    """Decide on a candidate from scores of its samples and the champion's, prompt by prompt.
+
+    Args:
+        candidate: prompt_id -> scores of the candidate's samples (any scale, more is better).
+        champion: the same for the champion. Prompts that only one of them has do not count.
+        confidence: of the one-sided bounds and of the two-sided intervals.
+        min_win_rate: the bar that the lower bound of the win rate must pass.
+    """
+    shared = sorted(p for p in candidate.keys() & champion.keys() if candidate[p] and champion[p])
+    means_x = [_mean(candidate[p]) for p in shared]
+    means_c = [_mean(champion[p]) for p in shared]
+    wins = {p: win_share(candidate[p], champion[p]) for p in shared}
+    win = _interval(list(wins.values()), quantile=confidence)
+    difference = _interval(
+        [x - c for x, c in zip(means_x, means_c, strict=True)], quantile=confidence
+    )
+    promoted = win.low > min_win_rate
+    reason = (
+        f"win rate {win.mean:.3f}, lower bound {win.low:.3f} "
+        f"{'>' if promoted else '<='} {min_win_rate:g} over {win.n} prompts"
+    )
+    return Decision(
+        candidate=measure(means_x, confidence=confidence),
+        champion=measure(means_c, confidence=confidence),
+        difference=difference,
+        win=win,
+        wins=wins,
+        promoted=promoted,
+        reason=reason,
+    )
+
+
+def win_share(candidate: Sequence[float], champion: Sequence[float]) -> float:
+    """P(a sample of the candidate scores higher than one of the champion), ties half."""
+    total = sum(1.0 if x > c else 0.5 if x == c else 0.0 for x in candidate for c in champion)
+    return total / (len(candidate) * len(champion))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _interval(values: Sequence[float], *, quantile: float) -> Interval:
+    n = len(values)
+    if n == 0:
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    mean = _mean(values)
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf, 1)
+    from scipy.stats import t
+
+    variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1)
+    half = float(t.ppf(quantile, n - 1)) * math.sqrt(variance / n)
+    return Interval(mean, mean - half, mean + half, n)

@@ -1,0 +1,258 @@
+"""Writes what the gate found, moves the champion pointer, and moves it back (law 13).
+
+A gate record is immutable and written before the pointer moves: a crash between the two leaves a
+record whose pointer move the next run makes, never a move without a record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from factory.errors import UserError
+from factory.gating.decide import Decision, Interval, compare, measure
+from factory.rows import bucket_of, completion_id_of, content_id
+from factory.store import Store
+
+_HELD_OUT = """
+select c.prompt_id, s.score, c.n_tokens, p.split
+from asked
+join completions c using (completion_id)
+join scores s on s.completion_id = c.completion_id and s.judge = $judge
+join prompts p on p.prompt_id = c.prompt_id
+order by c.prompt_id, c.sample_idx
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Scores of one model on the gate prompts."""
+
+    scores: Mapping[str, Sequence[float]]
+    mean_length: float
+
+    @property
+    def n_samples(self) -> int:
+        """Scored samples in all."""
+        return sum(len(s) for s in self.scores.values())
+
+
+def champion_name(line: str) -> str:
+    """Name of the champion pointer of a line of models."""
+    return f"champion:{line}"
+
+
+def champion_of(store: Store, line: str) -> str | None:
+    """model_id of the champion, or None before there is one."""
+    return store.ledger.pointer(champion_name(line))
+
+
+def held_out(
+    store: Store,
+    *,
+    model_id: str,
+    params_id: str,
+    seed: int,
+    judge: str,
+    prompt_ids: Sequence[str],
+    samples: int,
+) -> HeldOut:
+    """Scores of a model's completions of these gate prompts, `samples` of each.
+
+    Raises:
+        UserError: when a prompt is not in the gate split, or no completion is scored.
+    """
+    import pyarrow as pa
+
+    wanted = [
+        completion_id_of(
+            prompt_id=p, model_id=model_id, params_id=params_id, sample_idx=i, seed=seed
+        )
+        for p in prompt_ids
+        for i in range(samples)
+    ]
+    with store.connect(mentioned_in=_HELD_OUT) as con:
+        con.register("asked", pa.table({"completion_id": pa.array(wanted, pa.string())}))
+        found = con.execute(_HELD_OUT, {"judge": judge}).fetchall()
+    strays = {row[0] for row in found if row[3] != "gate"}
+    if strays:
+        raise UserError(
+            f"{len(strays)} prompts are not in the gate split", next="prefactory status"
+        )
+    if not found:
+        raise UserError(
+            f"judge {judge} scored no held-out completion of model {model_id}",
+            next='prefactory sql "select status, count(*) from judgements group by 1"',
+        )
+    scores: dict[str, list[float]] = defaultdict(list)
+    for prompt_id, score, _, _ in found:
+        scores[prompt_id].append(score)
+    lengths = [row[2] for row in found]
+    return HeldOut(scores=scores, mean_length=sum(lengths) / len(lengths))
+
+
+def record_starter(
+    store: Store, *, model_id: str, held: HeldOut, judge: str, judge_id: str, run_id: str
+) -> str:
+    """The gate row of round 0: what the first champion does on the held-out prompts."""
+    values = [sum(s) / len(s) for s in held.scores.values()]
+    rate = measure(values)
+    row = _row(
+        held, judge=judge, judge_id=judge_id, round=0, champion_id=None, candidate_id=model_id
+    )
+    row |= _rate(rate) | {"promoted": True, "reason": "the first champion"}
+    _write(store, row, held.scores, champion={}, wins={}, run_id=run_id)
+    return str(row["gate_id"])
+
+
+def gate(
+    store: Store,
+    *,
+    line: str,
+    champion_id: str,
+    candidate_id: str,
+    champion: HeldOut,
+    candidate: HeldOut,
+    judge: str,
+    judge_id: str,
+    confidence: float,
+    min_win_rate: float,
+    round: int,
+    run_id: str,
+) -> Decision:
+    """Compare, write the immutable record, and move the champion pointer if the candidate won."""
+    decision = compare(
+        candidate.scores, champion.scores, confidence=confidence, min_win_rate=min_win_rate
+    )
+    same = champion_id == candidate_id
+    promoted = decision.promoted and not same
+    row = _row(
+        candidate,
+        judge=judge,
+        judge_id=judge_id,
+        round=round,
+        champion_id=champion_id,
+        candidate_id=candidate_id,
+    )
+    row |= _rate(decision.candidate) | {
+        "champion_rate": decision.champion.mean,
+        "champion_mean_length": champion.mean_length,
+        "difference": _finite(decision.difference.mean),
+        "difference_low": _finite(decision.difference.low),
+        "win_rate": _finite(decision.win.mean),
+        "win_low": _finite(decision.win.low),
+        "promoted": promoted,
+        "reason": "the candidate is the champion" if same else decision.reason,
+    }
+    _write(
+        store, row, candidate.scores, champion=champion.scores, wins=decision.wins, run_id=run_id
+    )
+    if promoted:
+        store.ledger.move_pointer(
+            champion_name(line),
+            candidate_id,
+            expect=champion_id,
+            reason=f"gate {row['gate_id']}: {decision.reason}",
+            run_id=run_id,
+        )
+    return decision
+
+
+def rollback(store: Store, line: str, *, to: str | None = None) -> tuple[str, str]:
+    """Move the champion pointer back to the champion before, or to an earlier one.
+
+    Returns the model ids (from, to).
+
+    Raises:
+        UserError: when there is nothing to go back to.
+    """
+    name = champion_name(line)
+    history = store.ledger.pointer_history(name)
+    now = store.ledger.pointer(name)
+    if now is None:
+        raise UserError(f"there is no champion of line {line!r}", next="prefactory status")
+    earlier = [m["new"] for m in history if m["new"] != now]
+    target = to or _before(history, now)
+    if target is None or target not in earlier:
+        known = ", ".join(dict.fromkeys(earlier)) or "none"
+        raise UserError(
+            f"{name} cannot go back to {target or 'an earlier champion'}; earlier ones: {known}",
+            next='prefactory sql "select * from pointer_moves"',
+        )
+    store.ledger.move_pointer(name, target, expect=now, reason="rollback")
+    return now, target
+
+
+def _before(history: Sequence[Mapping[str, Any]], now: str) -> str | None:
+    """The champion that the present one took over from, rollbacks undone rather than repeated."""
+    arrivals = [m for m in history if m["new"] == now and m["reason"] != "rollback"]
+    return arrivals[-1]["old"] if arrivals else None
+
+
+def _row(
+    held: HeldOut,
+    *,
+    judge: str,
+    judge_id: str,
+    round: int,
+    champion_id: str | None,
+    candidate_id: str,
+) -> dict[str, Any]:
+    prompts = content_id("prompts", sorted(held.scores))
+    identity = [champion_id, candidate_id, prompts, judge_id, round, held.n_samples]
+    return {
+        "gate_id": content_id("gate", identity),
+        "round": round,
+        "champion_id": champion_id,
+        "candidate_id": candidate_id,
+        "judge": judge,
+        "judge_id": judge_id,
+        "n_prompts": len(held.scores),
+        "n_samples": held.n_samples,
+        "prompts_hash": prompts,
+        "mean_length": held.mean_length,
+    }
+
+
+def _rate(rate: Interval) -> dict[str, Any]:
+    return {
+        "heldout_rate": _finite(rate.mean),
+        "heldout_low": _finite(rate.low),
+        "heldout_high": _finite(rate.high),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _write(
+    store: Store,
+    row: Mapping[str, Any],
+    candidate: Mapping[str, Sequence[float]],
+    *,
+    champion: Mapping[str, Sequence[float]],
+    wins: Mapping[str, float],
+    run_id: str,
+) -> None:
+    verdicts = [
+        {
+            "verdict_id": content_id("verdict", [row["gate_id"], prompt_id]),
+            "gate_id": row["gate_id"],
+            "prompt_id": prompt_id,
+            "candidate_score": sum(scores) / len(scores),
+            "champion_score": _mean(champion.get(prompt_id)),
+            "win": wins.get(prompt_id),
+            "bucket": bucket_of(prompt_id),
+        }
+        for prompt_id, scores in sorted(candidate.items())
+    ]
+    store.append("gate_verdicts", verdicts, run_id=run_id)
+    store.append("gates", [row], run_id=run_id)
+
+
+def _mean(scores: Sequence[float] | None) -> float | None:
+    return sum(scores) / len(scores) if scores else None

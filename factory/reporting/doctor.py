@@ -1,0 +1,123 @@
+"""Looks at the installation and a workspace, and says what to do about what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.errors import FactoryError, UserError
+from factory.recipe import workspace_config
+from factory.rows import SCHEMAS
+from factory.store import Store, open_store
+
+LOW_DISK_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: `state` is ok, note or bad."""
+
+    check: str
+    state: str
+    said: str
+    next: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For tables and JSON."""
+        return asdict(self)
+
+
+def check(workspace: Path) -> list[Check]:
+    """Every check; a broken one never hides the others."""
+    found = [_python(), *_engines(), _disk(workspace)]
+    try:
+        urls = workspace_config(workspace)
+        store = open_store(workspace, ledger_url=urls.ledger, lake_url=urls.lake)
+    except UserError as bad:
+        return [*found, Check("workspace", "bad", bad.message, bad.next)]
+    except FactoryError as bad:
+        return [*found, Check("workspace", "bad", str(bad), "restore a backup of this directory")]
+    found.append(Check("workspace", "ok", str(workspace)))
+    for look in (_ledger, _lake, _models):
+        found += _guarded(look, store)
+    return found
+
+
+def _guarded(look: Callable[[Store], Iterator[Check]], store: Store) -> list[Check]:
+    found: list[Check] = []
+    name = look.__name__.lstrip("_")
+    try:
+        found.extend(look(store))
+    except Exception as bad:  # a damaged part must not hide the state of the rest
+        found.append(Check(name, "bad", f"{type(bad).__name__}: {bad}", "restore a backup"))
+    return found
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    return Check("python", "ok" if good else "bad", version, "" if good else "install Python 3.11")
+
+
+def _engines() -> Iterator[Check]:
+    for name, module, extra in (("vllm", "vllm", "cpu or gpu"), ("transformers", "torch", "")):
+        there = importlib.util.find_spec(module) is not None
+        hint = "" if there else f"pip install 'prefactory[{extra}]'"
+        yield Check(f"engine {name}", "ok" if there else "note", "found" if there else "absent", hint)
+
+
+def _disk(workspace: Path) -> Check:
+    place = workspace if workspace.exists() else workspace.parent
+    if not place.exists():
+        return Check("disk", "bad", f"{place} does not exist", f"mkdir -p {place}")
+    free = shutil.disk_usage(place).free
+    said = f"{free / 1024**3:.1f} GiB free"
+    if not os.access(place, os.W_OK):
+        return Check("disk", "bad", f"{place} cannot be written", f"chmod u+w {place}")
+    low = free < LOW_DISK_BYTES
+    return Check("disk", "note" if low else "ok", said, "free some space" if low else "")
+
+
+def _ledger(store: Store) -> Iterator[Check]:
+    if store.ledger.url.startswith("sqlite"):
+        with store.ledger.reading() as con:
+            said = con.exec_driver_sql("pragma quick_check").scalar()
+        yield Check("ledger", "ok" if said == "ok" else "bad", f"quick_check: {said}")
+    doubt = store.rows("select count(*) n, coalesce(sum(reserve_microusd), 0) m from calls "
+                       "where state in ('in_doubt', 'held')")[0]  # fmt: skip
+    if doubt["n"]:
+        yield Check(
+            "calls in doubt", "note", f"{doubt['n']} calls, {doubt['m'] / 1e6:.4f} USD at risk",
+            'prefactory sql "select * from in_doubt"',
+        )  # fmt: skip
+
+
+def _lake(store: Store) -> Iterator[Check]:
+    for table in SCHEMAS:
+        listed = store.lake.files(table)
+        gone = [f for f in listed if not Path(f).exists()]
+        if gone:
+            yield Check(
+                f"lake {table}", "bad", f"{len(gone)} of {len(listed)} files are gone: {gone[0]}",
+                "restore a backup",
+            )  # fmt: skip
+        elif listed:
+            rows = store.rows(f"select count(*) n from {table}")[0]["n"]
+            yield Check(f"lake {table}", "ok", f"{rows} rows in {len(listed)} files")
+
+
+def _models(store: Store) -> Iterator[Check]:
+    for pointer in store.rows("select name, value from pointers where name like 'champion:%'"):
+        found = store.rows("select uri from models where model_id = $m", {"m": pointer["value"]})
+        there = bool(found) and Path(found[0]["uri"]).is_dir()
+        said = f"{pointer['name']} = {pointer['value'][:12]}"
+        yield Check(
+            "champion", "ok" if there else "bad", said if there else f"{said}: weights are gone",
+            "" if there else "prefactory rollback",
+        )  # fmt: skip

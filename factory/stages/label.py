@@ -1,0 +1,113 @@
+"""Stages that turn completions into pairs: judge, pair, freeze."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from factory.stages.run import Run
+
+_ROUND = """
+select distinct c.completion_id
+from draws d
+join completions c on c.prompt_id = d.prompt_id and c.model_id = d.model_id
+  and c.params_id = d.params_id and c.sample_idx < d.n
+where d.run_id = $run_id and d.round = $round and list_contains($purposes, d.purpose)
+order by 1
+"""
+
+
+def completions_of(run: Run, round: int, purposes: list[str]) -> list[str]:
+    """Ids of the completions that a round's draws asked for."""
+    wanted = {"run_id": run.run_id, "round": round, "purposes": purposes}
+    return [row["completion_id"] for row in run.store.rows(_ROUND, wanted)]
+
+
+def judge(run: Run, round: int) -> dict[str, Any]:
+    """Have every judge of the recipe score what the round sampled for training.
+
+    The held-out answers are scored by the gate's judge alone.
+    """
+
+    def work() -> dict[str, Any]:
+        train = _judge(run, round, ["train"], list(run.recipe.judging.judges))
+        return {"train": train, "gate": _judge(run, round, ["gate"], [run.recipe.gate_judge])}
+
+    return run.once(round, "judge", work)
+
+
+def judge_candidate(run: Run, round: int) -> dict[str, Any]:
+    """Have the gate's judge score the candidate's held-out answers."""
+    names = [run.recipe.gate_judge]
+    return run.once(round, "judge-candidate", lambda: _judge(run, round, ["candidate"], names))
+
+
+def _judge(run: Run, round: int, purposes: list[str], judges: list[str]) -> dict[str, Any]:
+    from factory.judging.verb import judge as judge_completions
+
+    recipe = run.recipe.judging
+    report = judge_completions(
+        run.store,
+        judges=judges,
+        completion_ids=completions_of(run, round, purposes),
+        judging=recipe,
+        seed=run.recipe.seed,
+        run_id=run.run_id,
+        log=run.log(round, "judge"),
+        on_progress=run.progress.advance,
+    )
+    return report.as_dict()
+
+
+def pair(run: Run, round: int) -> dict[str, Any]:
+    """Build the round's pairs and rejection-sampled SFT examples with SQL."""
+    return run.once(round, "pair", lambda: _pair(run, round))
+
+
+def _pair(run: Run, round: int) -> dict[str, Any]:
+    from factory.pairing import Scope, build_pairs, build_sft
+
+    recipe = run.recipe
+    policy = run.left(round, "draw")["policy"]
+    scope = Scope(run_id=run.run_id, round=round, judge=recipe.pair_judge, policy_model_id=policy)
+    common: dict[str, Any] = {"scope": scope, "run_id": run.run_id, "round": round}
+    pairs = build_pairs(
+        run.store,
+        strategy=recipe.pairing.strategy,
+        params={"seed": recipe.seed, **recipe.pairing.params},
+        **common,
+    )
+    left: dict[str, Any] = {"pairs": pairs.as_dict()}
+    if recipe.pairing.sft is not None:
+        sft = build_sft(
+            run.store,
+            strategy=recipe.pairing.sft,
+            params={"seed": recipe.seed, **recipe.pairing.sft_params},
+            **common,
+        )
+        left["sft"] = sft.as_dict()
+    return left
+
+
+def freeze(run: Run, round: int) -> dict[str, Any]:
+    """Freeze the round's pairs and SFT examples as immutable dataset versions."""
+    return run.once(round, "freeze", lambda: _freeze(run, round))
+
+
+def _freeze(run: Run, round: int) -> dict[str, Any]:
+    from factory.exporting import freeze as freeze_version
+
+    made = run.left(round, "pair")
+    left: dict[str, Any] = {}
+    for kind, key in (("preference", "pairs"), ("sft", "sft")):
+        if made.get(key, {}).get("rows"):
+            version = freeze_version(
+                run.store,
+                kind=kind,
+                strategy_id=made[key]["strategy_id"],
+                name=f"{run.recipe.name}-{round}-{kind}",
+                recipe_id=run.recipe.recipe_id,
+                run_id=run.run_id,
+                round=round,
+            )
+            left[kind] = {"version_id": version.version_id, "rows": version.n_rows}
+    return left

@@ -1,0 +1,134 @@
+"""Models by what they are: found by a name once, then known by the hash of their bytes (law 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from factory.errors import RecipeError, UserError
+from factory.stages.run import Progress
+from factory.store import Store
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def locate(name: str) -> Path:
+    """The directory of a model: a path, or a hub name (fetched only where the network is allowed).
+
+    Raises:
+        UserError: when there is no such directory and the hub cannot give it.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise UserError(f"there is no model directory {name}", next=f"ls {path.parent}")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name, allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model"]
+            )
+        )
+    except Exception as failed:
+        raise UserError(
+            f"the model {name} is neither a directory nor to be had from the hub: {failed}",
+            next=f"hf download {name}  # or give a directory",
+        ) from failed
+
+
+def register(
+    store: Store, path: Path, *, kind: str, run_id: str, name: str = "", parent: str = ""
+) -> str:
+    """Hash a model directory, write its row, and return its model_id."""
+    from factory.sampling.identity import identify
+
+    found = identify(path)
+    row = {
+        "model_id": found.model_id,
+        "name": name or path.name,
+        "kind": kind,
+        "uri": str(path),
+        "weights_digest": found.weights_digest,
+        "adapter_digest": found.adapter_digest,
+        "tokenizer_digest": found.tokenizer_digest,
+        "template_digest": found.template_digest,
+        "dtype": found.dtype,
+        "parent_model_id": parent or None,
+    }
+    store.append("models", [row], run_id=run_id)
+    return found.model_id
+
+
+def directory(store: Store, model_id: str) -> Path:
+    """Where a model's weights are, as they were when they were registered.
+
+    Raises:
+        UserError: when the directory is gone.
+    """
+    found = store.rows("select uri from models where model_id = $id", {"id": model_id})
+    if not found:
+        raise UserError(f"no model {model_id} is registered", next='prefactory sql "from models"')
+    path = Path(found[0]["uri"])
+    if not path.is_dir():
+        raise UserError(
+            f"the weights of model {model_id} are gone: {path}", next="prefactory rollback"
+        )
+    return path
+
+
+def check_unchanged(store: Store, model_id: str) -> Path:
+    """The directory of a model whose bytes are still what its id says.
+
+    Raises:
+        UserError: when something replaced them; nothing is sampled from a model under a wrong name.
+    """
+    from factory.sampling.identity import identify
+
+    path = directory(store, model_id)
+    now = identify(path).model_id
+    if now != model_id:
+        raise UserError(
+            f"{path} changed: it holds model {now}, not {model_id}",
+            next="put the old weights back, or start a run with a new policy.line",
+        )
+    return path
+
+
+def validated(kind: type[Model], values: Mapping[str, Any], field: str) -> Model:
+    """A section of the recipe that a room defines, with the recipe's kind of error."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as bad:
+        said = "; ".join(_problem(field, kind, error) for error in bad.errors())
+        raise RecipeError(said, next="edit the recipe") from None
+
+
+def _problem(field: str, kind: type[BaseModel], error: Any) -> str:
+    import difflib
+
+    where = ".".join([field, *(str(part) for part in error["loc"])])
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    near = difflib.get_close_matches(str(error["loc"][-1]), kind.model_fields, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(kind.model_fields)}"
+    return f"{where}: no such field; {hint}"
+
+
+def relay(progress: Progress) -> Callable[[dict[str, Any]], None]:
+    """A training child's events as progress."""
+    seen: dict[str, int] = {}
+
+    def tell(event: dict[str, Any]) -> None:
+        if "steps" in event and "total" not in seen:
+            seen["total"] = int(event["steps"])
+        step = int(event.get("step", 0))
+        if step > seen.get("step", 0):
+            progress.advance(step - seen.get("step", 0))
+            seen["step"] = step
+
+    return tell

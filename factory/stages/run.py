@@ -1,0 +1,136 @@
+"""One run of one recipe in one workspace, and how its steps are recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import factory
+from factory.errors import Stopped
+from factory.recipe import Recipe
+from factory.store import Store
+
+Stage = Callable[[], Any]
+
+
+class Progress(Protocol):
+    """Where a run tells what it does; the command line draws it."""
+
+    def stage(self, round: int, name: str, *, total: int | None = None) -> None:
+        """A stage begins; `total` is its number of units where known."""
+        ...
+
+    def advance(self, n: int = 1) -> None:
+        """Units of the present stage are done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A sentence for people."""
+        ...
+
+
+class Silent:
+    """A progress that says nothing."""
+
+    def stage(self, round: int, name: str, *, total: int | None = None) -> None:
+        """Say nothing."""
+
+    def advance(self, n: int = 1) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What every stage gets."""
+
+    store: Store
+    recipe: Recipe
+    rounds: int
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def run_id(self) -> str:
+        """Id of this run: the recipe's."""
+        return self.recipe.run_id
+
+    @property
+    def folder(self) -> Path:
+        """Logs and scratch of this run."""
+        path = self.store.workspace / "runs" / self.run_id
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def scratch(self, round: int, name: str) -> Path:
+        """A directory of one stage of one round."""
+        path = self.folder / f"round-{round}" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def log(self, round: int, name: str) -> Path:
+        """The log file of one stage of one round."""
+        return self.scratch(round, "logs") / f"{name}.log"
+
+    def left(self, round: int, stage: str) -> dict[str, Any]:
+        """What a finished stage left.
+
+        Raises:
+            KeyError: when it is not finished: stages run in the order of flows/round.py.
+        """
+        detail = self.store.ledger.step_detail(self.run_id, round, stage)
+        if detail is None:
+            raise KeyError(f"round {round}: stage {stage} is not finished")
+        return detail
+
+    def once(
+        self, round: int, stage: str, work: Callable[[], dict[str, Any]], *, quiet: bool = False
+    ) -> dict[str, Any]:
+        """Do a stage, unless the ledger says that it is done; returns what it left."""
+        done = self.store.ledger.step_detail(self.run_id, round, stage)
+        if done is not None:
+            return done
+        if not quiet:
+            self.progress.stage(round, stage)
+        with self.store.ledger.step(self.run_id, round, stage) as step:
+            step.detail = work()
+        # As the ledger will give it back: a resumed run must see the same types.
+        return json.loads(json.dumps(step.detail, default=str))
+
+
+@contextmanager
+def open_run(
+    store: Store, recipe: Recipe, *, rounds: int | None = None, progress: Progress | None = None
+) -> Iterator[Run]:
+    """Begin or go on with the run of a recipe, alone: a second process is told who has it.
+
+    Raises:
+        LeaseHeld: when another live process runs the same recipe in this workspace.
+    """
+    run = Run(store, recipe, rounds=rounds or recipe.rounds, progress=progress or Silent())
+    ledger = store.ledger
+    with ledger.lease(f"run:{run.run_id}"):
+        ledger.start_run(
+            {
+                "run_id": run.run_id,
+                "recipe_name": recipe.name,
+                "recipe_id": recipe.recipe_id,
+                "recipe": recipe.model_dump_json(),
+                "code_version": factory.__version__,
+                "rounds": run.rounds,
+            }
+        )
+        try:
+            yield run
+        except (Stopped, KeyboardInterrupt):
+            ledger.finish_run(run.run_id, state="stopped")
+            raise
+        except BaseException as error:
+            ledger.finish_run(run.run_id, state="failed", error=f"{type(error).__name__}: {error}")
+            raise
+        ledger.finish_run(run.run_id, state="done")

@@ -1,0 +1,118 @@
+"""The sampling stage: an engine that starts when the first missing shard is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from factory.stages import models
+from factory.stages.run import Run
+
+
+@dataclass(slots=True)
+class Session:
+    """Models to sample from in one round, one open engine at a time.
+
+    Nothing starts while every completion is there: a run that goes on after its sampling was done
+    does not load a model.
+    """
+
+    run: Run
+    round: int
+    stage: str
+    draws: Sequence[dict[str, Any]]
+    _open: dict[str, Any] = field(default_factory=dict)
+
+    def shards(self) -> list[Any]:
+        """The shards that still miss completions, model by model."""
+        from factory.sampling.verb import plan
+
+        found: list[Any] = []
+        for draw in self.draws:
+            found += plan(
+                self.run.store,
+                draws=[draw],
+                params=self.run.recipe.sampling.params(),
+                model_dir=models.directory(self.run.store, draw["model_id"]),
+                shard_size=self.run.recipe.sampling.shard,
+                max_model_len=self.run.recipe.sampling.max_model_len,
+                run_id=self.run.run_id,
+            )
+        return found
+
+    def sample(self, shard: Any) -> int:
+        """Sample one shard and commit it; returns the completions added."""
+        from factory.sampling.verb import sample_shard
+
+        with self.run.store.ledger.step(self.run.run_id, self.round, self.stage) as step:
+            added = sample_shard(
+                self.run.store, self._engine(shard.model_id), shard, run_id=self.run.run_id
+            )
+            step.detail = {"engine": self._open["sampler"].engine, "last_shard": shard.shard_id}
+        self.run.progress.advance(added)
+        return added
+
+    def _engine(self, model_id: str) -> Any:
+        """The engine of this model; another model's engine ends first, its memory with it."""
+        from factory.sampling.base import open_sampler
+
+        if self._open.get("model_id") == model_id:
+            return self._open["sampler"]
+        self.close()
+        settings = self.run.recipe.sampling
+        path = models.check_unchanged(self.run.store, model_id)
+        sampler = open_sampler(
+            settings.engine,
+            path,
+            settings=settings.settings,
+            log=self.run.log(self.round, f"{self.stage}-{model_id[:8]}"),
+            max_model_len=settings.max_model_len,
+        )
+        self._open = {"model_id": model_id, "sampler": sampler}
+        return sampler
+
+    def close(self) -> None:
+        """End the engine, if one runs."""
+        if self._open:
+            self._open.pop("sampler").close()
+            self._open.clear()
+
+
+@contextmanager
+def policy_session(run: Run, round: int) -> Iterator[Session]:
+    """Everything a round samples before training: the policy, its held-out prompts, references."""
+    with _session(run, round, "sample", ("train", "gate")) as session:
+        yield session
+
+
+@contextmanager
+def candidate_session(run: Run, round: int) -> Iterator[Session]:
+    """The candidate's answers to the held-out prompts."""
+    with _session(run, round, "sample-candidate", ("candidate",)) as session:
+        yield session
+
+
+@contextmanager
+def _session(run: Run, round: int, stage: str, purposes: tuple[str, ...]) -> Iterator[Session]:
+    marks = ", ".join(f"'{p}'" for p in purposes)
+    rows = run.store.rows(
+        f"select purpose, model_id, params_id, seed, n, list(prompt_id order by prompt_id) prompt_ids "
+        f"from draws where run_id = $run_id and round = $round and purpose in ({marks}) "
+        f"group by all order by purpose desc, model_id",
+        {"run_id": run.run_id, "round": round},
+    )
+    session = Session(run, round, stage, rows)
+    wanted = sum(row["n"] * len(row["prompt_ids"]) for row in rows)
+    run.progress.stage(round, stage, total=wanted)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def model_path(run: Run, model_id: str) -> Path:
+    """Where a model of this run is."""
+    return models.directory(run.store, model_id)

@@ -1,0 +1,169 @@
+"""Stages that supply a round: prompts, the first checkpoint, and which prompts a round uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from factory.errors import UserError
+from factory.gating import champion_name, champion_of
+from factory.recipe import Pool
+from factory.rows import content_id
+from factory.stages import models
+from factory.stages.run import Run
+
+
+def expand(run: Run) -> dict[str, Any]:
+    """Read or make every pool, once a run."""
+    return run.once(
+        0, "expand", lambda: {p.name: _expand_pool(run, p) for p in run.recipe.prompts.pools}
+    )
+
+
+def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
+    from factory.prompting import generators, ingest
+    from factory.prompting.mapping import resolve
+
+    shares = run.recipe.prompts.split
+    common: dict[str, Any] = {
+        "pool": pool.name,
+        "license": pool.license,
+        "domain": pool.domain,
+        "lang": pool.lang,
+        "gate": shares.gate,
+        "dev": shares.dev,
+        "run_id": run.run_id,
+    }
+    if pool.make is not None:
+        report = generators.make_pool(
+            run.store, pool.make, rows=pool.rows or 1000, seed=run.recipe.seed, **common
+        )
+        return report.as_dict()
+    sources = [pool.dataset] if pool.dataset else list(pool.files)
+    total: dict[str, Any] = {}
+    for source in sources:
+        report = ingest.add_prompts(
+            run.store, source, mapping=resolve(pool.map), limit=pool.rows, **common
+        )
+        total[str(source)] = report.as_dict()
+    return total
+
+
+def starter(run: Run) -> dict[str, Any]:
+    """The first champion: a directory that the recipe names, or a checkpoint trained here."""
+    return run.once(0, "starter", lambda: _starter(run))
+
+
+def _starter(run: Run) -> dict[str, Any]:
+    line = run.recipe.policy.line
+    present = champion_of(run.store, line)
+    if present is not None:
+        models.directory(run.store, present)
+        return {"model_id": present, "from": "champion"}
+    if run.recipe.policy.model is not None:
+        path = models.locate(run.recipe.policy.model)
+        model_id = models.register(run.store, path, kind="policy", run_id=run.run_id)
+        origin = "recipe"
+    else:
+        path = _train_starter(run)
+        model_id = models.register(run.store, path, kind="policy", run_id=run.run_id)
+        origin = "starter"
+    run.store.ledger.move_pointer(
+        champion_name(line),
+        model_id,
+        expect=None,
+        reason=f"first champion, {origin}",
+        run_id=run.run_id,
+    )
+    return {"model_id": model_id, "from": origin, "path": str(path)}
+
+
+def _train_starter(run: Run) -> Path:
+    """Random weights, fine-tuned on demonstrations; the same recipe gives the same weights."""
+    from factory.stages.demonstrations import write_demonstrations
+    from factory.training.starter import StarterSpec, make_starter
+    from factory.training.verb import TrainConfig, TrainJob, train
+
+    spec = run.recipe.policy.starter
+    assert spec is not None  # the recipe has a model or a starter
+    seed = run.recipe.seed
+    architecture = models.validated(StarterSpec, spec.architecture, "policy.starter.architecture")
+    config = models.validated(TrainConfig, {"seed": seed, **spec.sft}, "policy.starter.sft")
+    base = (
+        run.store.workspace
+        / "models"
+        / content_id("untrained", [architecture.model_dump(mode="json"), seed])
+    )
+    make_starter(base, spec=architecture, seed=seed)
+    data = run.scratch(0, "demonstrations")
+    write_demonstrations(run.recipe, model_dir=base, out=data)
+    job = TrainJob(
+        kind="sft",
+        model_dir=base,
+        dataset_dir=data,
+        out_dir=run.store.workspace
+        / "models"
+        / content_id(
+            "starter", [architecture.model_dump(mode="json"), spec.model_dump(mode="json"), seed]
+        ),
+        work_dir=run.scratch(0, "starter"),
+        config=config,
+        reference_cache=run.store.workspace / "reference.sqlite",
+    )
+    run.progress.stage(0, "starter")
+    result = train(job, log=run.log(0, "starter"), on_progress=models.relay(run.progress))
+    return result.out_dir
+
+
+def draw(run: Run, round: int) -> dict[str, Any]:
+    """Fix what a round is about: its policy, its train prompts and the held-out prompts."""
+    return run.once(round, "draw", lambda: _draw(run, round), quiet=True)
+
+
+def _draw(run: Run, round: int) -> dict[str, Any]:
+    from factory.prompting.draw import append_draws, draw_prompts
+
+    recipe, store = run.recipe, run.store
+    policy = champion_of(store, recipe.policy.line)
+    if policy is None:
+        raise UserError("there is no champion to sample from", next="prefactory status")
+    models.check_unchanged(store, policy)
+    params = recipe.sampling.params()
+    weights = {pool.name: pool.weight for pool in recipe.prompts.pools}
+    drawn: dict[str, Any] = {"policy": policy, "notes": []}
+    plan: list[tuple[str, str, int, int]] = [
+        ("train", policy, recipe.prompts.per_round, recipe.sampling.n),
+        ("gate", policy, recipe.gate.prompts, recipe.gate.samples),
+    ]
+    chosen: dict[str, list[str]] = {}
+    for purpose, model_id, wanted, n in plan:
+        found = draw_prompts(
+            store,
+            run_id=run.run_id,
+            round=round,
+            n=wanted,
+            purpose=purpose,
+            pools=weights,
+            seed=recipe.seed,
+            # Every round is measured on the same held-out prompts; trained on fresh ones.
+            reuse=purpose == "gate" or recipe.prompts.reuse,
+        )
+        chosen[purpose] = found.prompt_ids
+        drawn["notes"] += found.notes
+        drawn[purpose] = len(found.prompt_ids)
+        append_draws(
+            store, prompt_ids=found.prompt_ids, model_id=model_id, params_id=params.params_id,
+            seed=recipe.seed, n=n, round=round, purpose=purpose, run_id=run.run_id,
+        )  # fmt: skip
+    for reference in recipe.sampling.references:
+        path = models.locate(reference.model)
+        model_id = models.register(
+            store, path, kind="reference", name=reference.name, run_id=run.run_id
+        )
+        append_draws(
+            store, prompt_ids=chosen["train"], model_id=model_id, params_id=params.params_id,
+            seed=recipe.seed, n=reference.n, round=round, purpose="train", run_id=run.run_id,
+        )  # fmt: skip
+    for note in drawn["notes"]:
+        run.progress.note(note)
+    return drawn
