@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +55,15 @@ def content_id(domain: str, value: object) -> str:
 def text_hash(text: str) -> str:
     """Identity of a text alone, whoever wrote it."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def token_hash(prompt_token_ids: Sequence[int], token_ids: Sequence[int]) -> str:
+    """Identity of a prompt's and a completion's token ids, whoever sampled them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for ids in (prompt_token_ids, token_ids):
+        digest.update(len(ids).to_bytes(8, "little"))
+        digest.update(struct.pack(f"<{len(ids)}i", *ids))
+    return digest.hexdigest()
 
 
 def bucket_of(prompt_id: str) -> int:

@@ -58,9 +58,7 @@ class Sampler(Protocol):
     engine_version: str
     max_model_len: int
 
-    def sample(
-        self, requests: Sequence[SampleRequest], params: SamplingParams
-    ) -> list[Sampled]:
+    def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests; each carries its prompt's id and its own index.
 
         Raises:
@@ -106,6 +104,18 @@ def open_sampler(
         model, settings=dict(settings or {}), log=log, max_model_len=max_model_len
     )
     return cast(Sampler, opened)
+
+
+def prewarm(engine: str, *, log: Path) -> None:
+    """Start an engine's imports now, in its own process, so that they pass behind other work.
+
+    Returns at once; `open_sampler` then finds them done. What goes wrong is told there.
+    """
+    name = resolve_engine(engine)
+    if importlib.util.find_spec(f"factory.sampling.engines.{name}") and name != "echo":
+        from factory.sampling.engines.process import server_for
+
+        server_for(name, log=log)
 
 
 def resolve_engine(engine: str) -> str:

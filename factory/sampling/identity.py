@@ -1,8 +1,8 @@
 """A model is its weights: `model_id` is a hash of bytes, never a path or a name.
 
 New weights under an old path get a new id, old weights under a new path keep theirs. What makes up
-the identity: the weight files, the architecture in config.json, the adapter, the tokenizer, the chat
-template and the number format that the model runs in. generation_config.json, READMEs and the
+the identity: the weight files, the architecture in config.json, the adapter, the tokenizer, the
+chat template and the number format that the model runs in. generation_config.json, READMEs and the
 library version that wrote the files are not part of it.
 """
 
@@ -113,7 +113,7 @@ def resolve_dtype(model_dir: Path, dtype: str = "auto") -> str:
 
 
 def context_length(model_dir: Path, max_model_len: int | None = None) -> int | None:
-    """Longest prompt plus completion in tokens: what the recipe says, else what config.json says."""
+    """Longest prompt plus completion in tokens: the recipe's, else config.json's."""
     if max_model_len is not None:
         return max_model_len
     config = read_config(model_dir)
@@ -269,9 +269,7 @@ def _adapter_config(adapter: Path) -> dict[str, Any]:
 
 def _stable(config: dict[str, Any]) -> dict[str, Any]:
     return {
-        k: _stable(v) if isinstance(v, dict) else v
-        for k, v in config.items()
-        if k not in _VOLATILE
+        k: _stable(v) if isinstance(v, dict) else v for k, v in config.items() if k not in _VOLATILE
     }
 
 

@@ -1,8 +1,8 @@
 """Messages to token ids: the chat template applied once, exactly one BOS.
 
-A prompt is never handed to an engine as a string. Engines that are given a string tokenise it again,
-and a tokenizer whose post-processor adds BOS then puts a second one in front of the template's own
-(a known silent loss: github.com/princeton-nlp/SimPO issue 21).
+A prompt is never handed to an engine as a string. Engines that are given a string tokenise it
+again, and a tokenizer whose post-processor adds BOS then puts a second one in front of the
+template's own (a known silent loss: github.com/princeton-nlp/SimPO issue 21).
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def tokenise_completion(
 ) -> Retokenised:
     """Token ids of a prompt and of a completion that came as text.
 
-    They are this tokenizer's reading of the text, once, at ingest. They need not be the ids that the
-    model which wrote it sampled, and they end without a stop token.
+    They are this tokenizer's reading of the text, once, at ingest. They need not be the ids that
+    the model which wrote it sampled, and they end without a stop token.
 
     Raises:
         UserError: when the directory has no tokenizer or no chat template.
@@ -128,6 +128,22 @@ def tokenise_completion(
     """
     renderer = _renderer(str(model_dir), _changed_at(model_dir))
     return Retokenised(renderer.render(messages), renderer.encode_completion(text))
+
+
+class CharacterRenderer:
+    """Messages as characters, for the echo engine where there is no model directory."""
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Code points of the contents, one message a line."""
+        text = "\n".join(m["content"] for m in normal_messages(messages))
+        return [ord(c) for c in text]
+
+
+def renderer_for(model_dir: Path, *, engine: str) -> Renderer | CharacterRenderer:
+    """The renderer of a model directory, kept while its files stay as they are."""
+    if engine == "echo" and not (model_dir / "config.json").is_file():
+        return CharacterRenderer()
+    return _renderer(str(model_dir), _changed_at(model_dir))
 
 
 def _changed_at(model_dir: Path) -> int:
@@ -152,6 +168,4 @@ def load_tokenizer(model_dir: Path) -> Any:
         from transformers import PreTrainedTokenizerFast as Tokenizer
     else:
         from transformers import AutoTokenizer as Tokenizer
-    return Tokenizer.from_pretrained(
-        str(model_dir), local_files_only=True, trust_remote_code=False
-    )
+    return Tokenizer.from_pretrained(str(model_dir), local_files_only=True, trust_remote_code=False)

@@ -1,13 +1,13 @@
 """The engine's side: `python -m factory.sampling.worker ENGINE`, one process per model.
 
-The process that is started imports the engine's libraries (15 s for vLLM, all of it Python) and then
-waits. For each model it forks a child, which already has the imports, loads the model and answers
-requests until its pipe closes. So a run that opens four checkpoints imports once, and every model
-still has a process of its own whose exit gives back all of its memory.
+The process that is started imports the engine's libraries (15 s for vLLM, all of it Python) and
+then waits. For each model it forks a child, which already has the imports, loads the model and
+answers requests until its pipe closes. So a run that opens four checkpoints imports once, and every
+model still has a process of its own whose exit gives back all of its memory.
 
-Nothing outlives the process that sampled: the server watches its parent and kills each child's whole
-process group when the parent is gone, even by kill -9; the children ask the kernel to be killed with
-the server.
+Nothing outlives the process that sampled: the server watches its parent and kills each child's
+whole process group when the parent is gone, even by kill -9; the children ask the kernel to be
+killed with the server.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Backend(Protocol):
     version: str
     max_model_len: int
 
-    def generate(
-        self, requests: Sequence[SampleRequest], params: SamplingParams
-    ) -> list[Sampled]:
+    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests."""
         ...
 
@@ -122,7 +120,7 @@ def _fork(module: Any, order: Mapping[str, Any], fds: list[int], control: socket
 
 
 def _end(pid: int) -> int:
-    """Kill a child's process group and return how the child itself ended (negative: by a signal)."""
+    """Kill a child's process group; returns how the child itself had ended (negative: signal)."""
     for kill in (os.killpg, os.kill):  # os.kill for a child that has not made its group yet
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
@@ -145,22 +143,26 @@ def serve(module: Any, order: Mapping[str, Any], requests: BinaryIO, replies: Bi
     except BaseException as error:
         _refuse(replies, error)
         raise
-    write_frame(
-        replies, {"version": backend.version, "max_model_len": backend.max_model_len}
-    )
+    write_frame(replies, {"version": backend.version, "max_model_len": backend.max_model_len})
     while True:
         try:
             header, table = read_frame(requests)
         except EOFError:
             return
         assert table is not None
-        params = SamplingParams(**{**header["params"], "stop": tuple(header["params"]["stop"])})
+        params = _params(header["params"])
         try:
             samples = backend.generate(requests_of(table), params)
         except BaseException as error:
             _refuse(replies, error)
             raise
         write_frame(replies, {"n": len(samples)}, samples_table(samples))
+
+
+def _params(given: Mapping[str, Any]) -> SamplingParams:
+    fields: dict[str, Any] = dict(given)
+    fields["stop"] = tuple(fields["stop"])
+    return SamplingParams(**fields)
 
 
 def _refuse(replies: BinaryIO, error: BaseException) -> None:

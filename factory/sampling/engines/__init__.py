@@ -1,1 +1,1 @@
-"""Sampling engines, one file each; a file with `open_engine` is an engine. Nothing is registered."""
+"""Sampling engines, one file each. A file with `open_engine` is an engine."""

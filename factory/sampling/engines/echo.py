@@ -9,42 +9,55 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from factory.rows import SamplingParams
 from factory.sampling.base import Sampled, SampleRequest
-
-_STOP = 0
+from factory.sampling.identity import context_length
+from factory.sampling.render import load_tokenizer
 
 
 class EchoSampler:
-    """Token ids are Unicode code points; 0 is the stop token."""
+    """Echoes token ids; the log-probability of every token is 0.
+
+    Over a model directory the ids are that tokenizer's and the stop token is its own; without one
+    they are Unicode code points, and 0 stops.
+    """
 
     engine = "echo"
     engine_version = "1"
 
-    def __init__(self, max_model_len: int | None = None) -> None:
+    def __init__(self, max_model_len: int | None = None, tokenizer: Any = None) -> None:
         self.max_model_len = max_model_len or 1 << 20
+        self._tokenizer = tokenizer
+        self._stop = 0 if tokenizer is None else int(tokenizer.eos_token_id)
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
-        """Echoes; the log-probability of every token is 0."""
-        return [_echo(r, j, params.max_tokens) for r in requests for j in range(r.n)]
+        """Echoes of all requests."""
+        return [self._echo(r, j, params.max_tokens) for r in requests for j in range(r.n)]
 
     def close(self) -> None:
         """Nothing to end."""
 
+    def _echo(self, request: SampleRequest, j: int, max_tokens: int) -> Sampled:
+        rng = random.Random(request.seed + j)
+        start = rng.randrange(max(1, len(request.prompt_token_ids)))
+        heard = request.prompt_token_ids[start : start + rng.randrange(1, 65)]
+        ids = [*(i for i in heard if i != self._stop), self._stop]
+        reason, ids = ("stop" if len(ids) <= max_tokens else "length"), ids[:max_tokens]
+        index = request.first_idx + j
+        return Sampled(request.prompt_id, index, ids, [0.0] * len(ids), reason, self._text(ids))
 
-def _echo(request: SampleRequest, j: int, max_tokens: int) -> Sampled:
-    rng = random.Random(request.seed + j)
-    letters = request.prompt_token_ids[rng.randrange(max(1, len(request.prompt_token_ids))) :]
-    ids = [*letters[: rng.randrange(1, 65)], _STOP]
-    stopped, ids = len(ids) <= max_tokens, ids[:max_tokens]
-    text = "".join(chr(i) for i in ids if 0 < i < 0xD800 or 0xDFFF < i < 0x110000)
-    reason = "stop" if stopped else "length"
-    return Sampled(request.prompt_id, request.first_idx + j, ids, [0.0] * len(ids), reason, text)
+    def _text(self, ids: Sequence[int]) -> str:
+        if self._tokenizer is not None:
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        return "".join(chr(i) for i in ids if i != self._stop)
 
 
 def open_engine(
     model: Path, *, settings: Mapping[str, object], log: Path, max_model_len: int | None
 ) -> EchoSampler:
-    """An echo; the model directory is not looked at."""
-    return EchoSampler(max_model_len)
+    """An echo; of a model directory only the tokenizer and the context length are read."""
+    if not (model / "config.json").is_file():
+        return EchoSampler(max_model_len)
+    return EchoSampler(context_length(model, max_model_len), load_tokenizer(model))

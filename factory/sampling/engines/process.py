@@ -1,4 +1,4 @@
-"""An engine in a process of its own, seen from here: how it is started, asked, watched and ended."""
+"""An engine in a process of its own, from this side: started, asked, watched and ended."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from factory.errors import StageFailed, UserError
 from factory.rows import SamplingParams
@@ -90,9 +89,7 @@ class ProcessSampler:
             if self._pid is None:
                 raise StageFailed(f"the {self.engine} engine is closed")
             try:
-                write_frame(
-                    self._requests, {"params": params.as_dict()}, requests_table(requests)
-                )
+                write_frame(self._requests, {"params": params.as_dict()}, requests_table(requests))
             except BrokenPipeError:
                 self._died("between two batches")
             _, table = self._read("in the middle of a batch")
@@ -120,7 +117,7 @@ class ProcessSampler:
             self._refused(header["error"], when)
         return header, table
 
-    def _refused(self, error: str, when: str) -> None:
+    def _refused(self, error: str, when: str) -> NoReturn:
         self.close()
         if _OUT_OF_MEMORY.search(error + _tail(self._log)):
             raise UserError(
@@ -128,11 +125,10 @@ class ProcessSampler:
                 next=_MEND_MEMORY,
             )
         raise StageFailed(
-            f"the {self.engine} engine failed {when}: {error}\nlog: {self._log}\n"
-            f"{_tail(self._log)}"
+            f"the {self.engine} engine failed {when}: {error}\nlog: {self._log}\n{_tail(self._log)}"
         )
 
-    def _died(self, when: str) -> Any:
+    def _died(self, when: str) -> NoReturn:
         assert self._pid is not None
         pid, self._pid = self._pid, None
         status = self._server.end(pid)
@@ -143,9 +139,7 @@ class ProcessSampler:
             why = "it was killed from outside (signal 9), as Linux does when memory runs out"
         else:
             why = f"its process ended with {_spoken(status)}"
-        raise StageFailed(
-            f"the {self.engine} engine died {when}: {why}\nlog: {self._log}\n{tail}"
-        )
+        raise StageFailed(f"the {self.engine} engine died {when}: {why}\nlog: {self._log}\n{tail}")
 
 
 class Server:
@@ -167,9 +161,7 @@ class Server:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
 
-    def open(
-        self, order: Mapping[str, object], *, log: Path
-    ) -> tuple[int, BinaryIO, BinaryIO]:
+    def open(self, order: Mapping[str, object], *, log: Path) -> tuple[int, BinaryIO, BinaryIO]:
         """Fork a child for a model: its pid, the pipe to it and the pipe from it."""
         request_read, request_write = os.pipe()
         reply_read, reply_write = os.pipe()

