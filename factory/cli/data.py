@@ -1,9 +1,9 @@
-"""Verbs that bring rows in and make others of them: prompts, import, sample, judge, pair, export."""
+"""Verbs that make rows from rows: prompts, import, sample, judge, pair, export."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +17,6 @@ from factory.cli.common import (
     say_table,
 )
 from factory.errors import UserError
-from factory.rows import content_id
-
-if TYPE_CHECKING:
-    from factory.store import Store
 
 prompts = typer.Typer(help="Prompt pools.", no_args_is_help=True)
 imports = typer.Typer(
@@ -44,24 +40,6 @@ def register(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def hand_run(store: Store, verb: str, values: dict[str, Any]) -> str:
-    """The run id of a verb typed by hand: the same words are the same run."""
-    import json
-
-    import factory
-
-    run_id = content_id("by-hand", [verb, json.loads(json.dumps(values, default=str))])
-    store.ledger.start_run(
-        {
-            "run_id": run_id, "recipe_name": verb, "recipe_id": run_id,
-            "recipe": json.dumps(values, default=str), "code_version": factory.__version__,
-            "rounds": 0,
-        }
-    )  # fmt: skip
-    store.ledger.finish_run(run_id, state="done")
-    return run_id
-
-
 @prompts.command("add")
 def add(
     files: Files,
@@ -78,13 +56,14 @@ def add(
     """Add prompts to a pool: split by hash, duplicates and bad rows dropped with a reason."""
     from factory.prompting.ingest import add_prompts
     from factory.prompting.mapping import resolve
+    from factory.stages.alone import run_by_hand
 
     store = open_workspace(workspace)
     how = resolve(mapping or [], workspace=store.workspace)
     reports: list[dict[str, Any]] = []
     for file in files:
         name = pool or Path(file).name.split(".")[0]
-        run_id = hand_run(store, "prompts add", {"file": file, "pool": name})
+        run_id = run_by_hand(store, "prompts add", {"file": file, "pool": name})
         report = add_prompts(
             store, file, pool=name, mapping=how, license=license, domain=domain, lang=lang,
             gate=gate, dev=dev, run_id=run_id,
@@ -109,10 +88,10 @@ def import_completions(
     """Import completions made elsewhere: marked `recorded`, and `retokenised` where tokenised."""
     from factory.prompting.imports import import_completions as bring
     from factory.prompting.mapping import resolve
-    from factory.stages.alone import tokeniser
+    from factory.stages.alone import run_by_hand, tokeniser
 
     store = open_workspace(workspace)
-    run_id = hand_run(store, "import completions", {"files": files, "pool": pool})
+    run_id = run_by_hand(store, "import completions", {"files": files, "pool": pool})
     report = bring(
         store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
         dry_run=dry_run, reject_file=reject_file, run_id=run_id,
@@ -134,9 +113,10 @@ def import_judgements(
     """Import judgements made elsewhere, with the judge's name and raw text."""
     from factory.prompting.imports import import_judgements as bring
     from factory.prompting.mapping import resolve
+    from factory.stages.alone import run_by_hand
 
     store = open_workspace(workspace)
-    run_id = hand_run(store, "import judgements", {"files": files, "pool": pool})
+    run_id = run_by_hand(store, "import judgements", {"files": files, "pool": pool})
     report = bring(
         store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
         dry_run=dry_run, reject_file=reject_file, run_id=run_id,

@@ -69,7 +69,8 @@ def _engines() -> Iterator[Check]:
     for name, module, extra in (("vllm", "vllm", "cpu or gpu"), ("transformers", "torch", "")):
         there = importlib.util.find_spec(module) is not None
         hint = "" if there else f"pip install 'prefactory[{extra}]'"
-        yield Check(f"engine {name}", "ok" if there else "note", "found" if there else "absent", hint)
+        state, said = ("ok", "found") if there else ("note", "absent")
+        yield Check(f"engine {name}", state, said, hint)
 
 
 def _disk(workspace: Path) -> Check:

@@ -73,9 +73,13 @@ def status(store: Store) -> list[Table]:
             "from steps s join runs r using (run_id) "
             "where s.state = 'running' and r.state = 'running' order by s.started_at",
         ),
-        _table(store, "champions", "Champions", "select name, value as model_id, moved_at from pointers"),
         _table(
-            store, "leases", "Leases", "select name, owner, taken_at, expires_at from leases order by 1"
+            store, "champions", "Champions",
+            "select name, value as model_id, moved_at from pointers order by 1",
+        ),
+        _table(
+            store, "leases", "Leases",
+            "select name, owner, taken_at, expires_at from leases order by 1",
         ),
         _table(
             store, "calls", "Paid calls",
@@ -85,8 +89,8 @@ def status(store: Store) -> list[Table]:
         ),
         _table(
             store, "budgets", "Budgets",
-            "select budget_id, limit_microusd / 1e6 as limit_usd, spent_microusd / 1e6 as spent_usd, "
-            "reserved_microusd / 1e6 as reserved_usd from budgets order by 1",
+            "select budget_id, limit_microusd / 1e6 as limit_usd, "
+            "spent_microusd / 1e6 as spent_usd, reserved_microusd / 1e6 as reserved_usd from budgets order by 1",
         ),
     ]  # fmt: skip
 

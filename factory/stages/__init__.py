@@ -1,7 +1,7 @@
 """What a run does, stage by stage: each binds the recipe to one verb and records the step.
 
-`flows/round.py` names these in order. A stage that is done is not done again: its step in the ledger
-says what it left. A stage that died half-way finds by id what is missing.
+`flows/round.py` names these in order. A stage that is done is not done again: its step in the
+ledger says what it left. A stage that died half-way finds by id what is missing.
 """
 
 from factory.stages.improve import decide, hold_out, start_from, train_candidate

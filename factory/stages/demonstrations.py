@@ -24,8 +24,8 @@ def write_demonstrations(recipe: Recipe, *, model_dir: Path, out: Path) -> Path:
     spec = recipe.policy.starter
     if spec is None or spec.demonstrations != "toyworld":
         raise RecipeError(
-            f"policy.starter.demonstrations: {spec and spec.demonstrations!r} demonstrates nothing; "
-            "there is: toyworld",
+            f"policy.starter.demonstrations: {spec and spec.demonstrations!r} demonstrates "
+            "nothing; there is: toyworld",
             next="edit the recipe",
         )
     rows = _toyworld(recipe, rows=spec.rows)

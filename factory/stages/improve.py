@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from factory.errors import UserError
 from factory.gating import HeldOut, gate, held_out, record_starter
 from factory.rows import content_id
 from factory.stages import models
-from factory.stages.run import Run
+from factory.stages.run import Progress, Run
+from factory.store import Store
 
 
 def start_from(run: Run, round: int) -> dict[str, Any]:
@@ -44,10 +48,7 @@ def train_candidate(run: Run, round: int) -> dict[str, Any]:
 
 
 def _train(run: Run, round: int) -> dict[str, Any]:
-    from factory.sampling.identity import identify
-    from factory.training.verb import TrainConfig, TrainJob, train
-
-    recipe, store = run.recipe, run.store
+    recipe = run.recipe
     kind = recipe.training.kind
     dataset = "preference" if kind == "dpo" else "sft"
     frozen = run.left(round, "freeze").get(dataset)
@@ -57,35 +58,62 @@ def _train(run: Run, round: int) -> dict[str, Any]:
             next='prefactory sql "select * from drops_by_reason"',
         )
     settings = recipe.training.dpo if kind == "dpo" else recipe.training.sft
-    config = models.validated(TrainConfig, {"seed": recipe.seed, **settings}, f"training.{kind}")
-    policy = run.left(round, "draw")["policy"]
-    policy_dir = models.check_unchanged(store, policy)
-    checkpoint_id = content_id(
-        "checkpoint", [kind, policy, frozen["version_id"], config.effective()]
+    return train_on(
+        run.store,
+        kind=kind,
+        policy=run.left(round, "draw")["policy"],
+        version_id=frozen["version_id"],
+        settings={"seed": recipe.seed, **settings},
+        scratch=run.scratch(round, "train"),
+        name=f"{recipe.name}-{round}",
+        round=round,
+        run_id=run.run_id,
+        progress=run.progress,
     )
+
+
+def train_on(
+    store: Store,
+    *,
+    kind: str,
+    policy: str,
+    version_id: str,
+    settings: Mapping[str, Any],
+    scratch: Path,
+    name: str,
+    round: int | None,
+    run_id: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train a model on a dataset version; the checkpoint's place is known before it is trained."""
+    from factory.sampling.identity import identify
+    from factory.training.verb import TrainConfig, TrainJob, train
+
+    config = models.validated(TrainConfig, settings, f"training.{kind}")
+    policy_dir = models.check_unchanged(store, policy)
+    checkpoint_id = content_id("checkpoint", [kind, policy, version_id, config.effective()])
     identity = identify(policy_dir)
     job = TrainJob(
-        kind=kind,
+        kind="dpo" if kind == "dpo" else "sft",
         model_dir=policy_dir,
-        dataset_dir=store.workspace / "datasets" / frozen["version_id"],
+        dataset_dir=store.workspace / "datasets" / version_id,
         out_dir=store.workspace / "models" / checkpoint_id,
-        work_dir=run.scratch(round, "train"),
+        work_dir=scratch,
         config=config,
         reference_cache=store.workspace / "reference.sqlite",
         tokenizer_digest=identity.tokenizer_digest,
         template_digest=identity.template_digest,
     )
-    result = train(job, log=run.log(round, "train"), on_progress=models.relay(run.progress))
+    result = train(job, log=scratch / "train.log", on_progress=models.relay(progress))
     model_id = models.register(
-        store, result.out_dir, kind="policy", parent=policy, run_id=run.run_id,
-        name=f"{recipe.name}-{round}",
-    )  # fmt: skip
+        store, result.out_dir, kind="policy", parent=policy, run_id=run_id, name=name
+    )
     row = {
         "checkpoint_id": checkpoint_id,
         "model_id": model_id,
         "parent_model_id": policy,
         "kind": kind,
-        "version_id": frozen["version_id"],
+        "version_id": version_id,
         "path": str(result.out_dir),
         "config": config.model_dump_json(),
         "steps": result.steps,
@@ -93,19 +121,18 @@ def _train(run: Run, round: int) -> dict[str, Any]:
         "loss_last": result.loss_last,
         "round": round,
     }
-    store.append("checkpoints", [row], run_id=run.run_id)
-    _keep_drops(run, round, result)
-    return {"model_id": model_id, "checkpoint_id": checkpoint_id, "steps": result.steps}
+    store.append("checkpoints", [row], run_id=run_id)
+    _keep_drops(store, result.drops_file, round=round, run_id=run_id)
+    left = {"model_id": model_id, "checkpoint_id": checkpoint_id, "steps": result.steps}
+    return {**left, "path": str(result.out_dir), "dropped": result.dropped}
 
 
-def _keep_drops(run: Run, round: int, result: Any) -> None:
-    import json
-
-    if result.drops_file is None or not result.drops_file.exists():
+def _keep_drops(store: Store, file: Path | None, *, round: int | None, run_id: str) -> None:
+    if file is None or not file.exists():
         return
-    lines = result.drops_file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text(encoding="utf-8").splitlines()
     items = [{**json.loads(line), "item_kind": "pair", "round": round} for line in lines]
-    run.store.drop("train", items, run_id=run.run_id)
+    store.drop("train", items, run_id=run_id)
 
 
 def hold_out(run: Run, round: int) -> dict[str, Any]:
@@ -138,13 +165,17 @@ def decide(run: Run, round: int) -> dict[str, Any]:
 
 def _decide(run: Run, round: int) -> dict[str, Any]:
     policy = run.left(round, "draw")["policy"]
-    candidate = run.left(round, "train")["model_id"]
+    return compare(run, round, policy, run.left(round, "train")["model_id"])
+
+
+def compare(run: Run, round: int, champion: str, candidate: str) -> dict[str, Any]:
+    """The gate over what both answered; writes the record and moves the pointer for a winner."""
     decision = gate(
         run.store,
         line=run.recipe.policy.line,
-        champion_id=policy,
+        champion_id=champion,
         candidate_id=candidate,
-        champion=_held(run, round, policy),
+        champion=_held(run, round, champion),
         candidate=_held(run, round, candidate),
         judge=run.recipe.gate_judge,
         judge_id=_judge_id(run),

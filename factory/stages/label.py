@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from factory.stages.run import Run
@@ -29,8 +30,8 @@ def judge(run: Run, round: int) -> dict[str, Any]:
     """
 
     def work() -> dict[str, Any]:
-        train = _judge(run, round, ["train"], list(run.recipe.judging.judges))
-        return {"train": train, "gate": _judge(run, round, ["gate"], [run.recipe.gate_judge])}
+        train = score(run, round, ["train"], list(run.recipe.judging.judges))
+        return {"train": train, "gate": score(run, round, ["gate"], [run.recipe.gate_judge])}
 
     return run.once(round, "judge", work)
 
@@ -38,10 +39,11 @@ def judge(run: Run, round: int) -> dict[str, Any]:
 def judge_candidate(run: Run, round: int) -> dict[str, Any]:
     """Have the gate's judge score the candidate's held-out answers."""
     names = [run.recipe.gate_judge]
-    return run.once(round, "judge-candidate", lambda: _judge(run, round, ["candidate"], names))
+    return run.once(round, "judge-candidate", lambda: score(run, round, ["candidate"], names))
 
 
-def _judge(run: Run, round: int, purposes: list[str], judges: list[str]) -> dict[str, Any]:
+def score(run: Run, round: int, purposes: list[str], judges: list[str]) -> dict[str, Any]:
+    """Have judges score the completions of some of a round's draws."""
     from factory.judging.verb import judge as judge_completions
 
     recipe = run.recipe.judging
@@ -68,7 +70,9 @@ def _pair(run: Run, round: int) -> dict[str, Any]:
 
     recipe = run.recipe
     policy = run.left(round, "draw")["policy"]
-    scope = Scope(run_id=run.run_id, round=round, judge=recipe.pair_judge, policy_model_id=policy)
+    scope = Scope(
+        run_id=run.run_id, round=round, judges=(recipe.pair_judge,), policy_model_id=policy
+    )
     common: dict[str, Any] = {"scope": scope, "run_id": run.run_id, "round": round}
     pairs = build_pairs(
         run.store,
@@ -76,7 +80,7 @@ def _pair(run: Run, round: int) -> dict[str, Any]:
         params={"seed": recipe.seed, **recipe.pairing.params},
         **common,
     )
-    left: dict[str, Any] = {"pairs": pairs.as_dict()}
+    left: dict[str, Any] = {"pairs": asdict(pairs)}
     if recipe.pairing.sft is not None:
         sft = build_sft(
             run.store,
@@ -84,7 +88,7 @@ def _pair(run: Run, round: int) -> dict[str, Any]:
             params={"seed": recipe.seed, **recipe.pairing.sft_params},
             **common,
         )
-        left["sft"] = sft.as_dict()
+        left["sft"] = asdict(sft)
     return left
 
 
@@ -99,7 +103,7 @@ def _freeze(run: Run, round: int) -> dict[str, Any]:
     made = run.left(round, "pair")
     left: dict[str, Any] = {}
     for kind, key in (("preference", "pairs"), ("sft", "sft")):
-        if made.get(key, {}).get("rows"):
+        if made.get(key, {}).get("pairs"):
             version = freeze_version(
                 run.store,
                 kind=kind,

@@ -53,12 +53,9 @@ class Run:
     store: Store
     recipe: Recipe
     rounds: int
+    run_id: str
+    """The recipe's, or that of a verb typed by hand."""
     progress: Progress = field(default_factory=Silent)
-
-    @property
-    def run_id(self) -> str:
-        """Id of this run: the recipe's."""
-        return self.recipe.run_id
 
     @property
     def folder(self) -> Path:
@@ -112,7 +109,13 @@ def open_run(
     Raises:
         LeaseHeld: when another live process runs the same recipe in this workspace.
     """
-    run = Run(store, recipe, rounds=rounds or recipe.rounds, progress=progress or Silent())
+    run = Run(
+        store,
+        recipe,
+        rounds=rounds or recipe.rounds,
+        run_id=recipe.run_id,
+        progress=progress or Silent(),
+    )
     ledger = store.ledger
     with ledger.lease(f"run:{run.run_id}"):
         ledger.start_run(

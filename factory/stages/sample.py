@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from factory.stages import models
@@ -96,13 +95,20 @@ def candidate_session(run: Run, round: int) -> Iterator[Session]:
 
 
 @contextmanager
+def gate_session(run: Run, round: int) -> Iterator[Session]:
+    """Champion and candidate on the held-out prompts, for a gate typed by hand."""
+    with _session(run, round, "sample-gate", ("gate", "candidate")) as session:
+        yield session
+
+
+@contextmanager
 def _session(run: Run, round: int, stage: str, purposes: tuple[str, ...]) -> Iterator[Session]:
-    marks = ", ".join(f"'{p}'" for p in purposes)
     rows = run.store.rows(
-        f"select purpose, model_id, params_id, seed, n, list(prompt_id order by prompt_id) prompt_ids "
-        f"from draws where run_id = $run_id and round = $round and purpose in ({marks}) "
-        f"group by all order by purpose desc, model_id",
-        {"run_id": run.run_id, "round": round},
+        "select purpose, model_id, params_id, seed, n, round, "
+        "list(prompt_id order by prompt_id) as prompt_ids from draws "
+        "where run_id = $run_id and round = $round and list_contains($purposes, purpose) "
+        "group by all order by purpose desc, model_id",
+        {"run_id": run.run_id, "round": round, "purposes": list(purposes)},
     )
     session = Session(run, round, stage, rows)
     wanted = sum(row["n"] * len(row["prompt_ids"]) for row in rows)
@@ -111,8 +117,3 @@ def _session(run: Run, round: int, stage: str, purposes: tuple[str, ...]) -> Ite
         yield session
     finally:
         session.close()
-
-
-def model_path(run: Run, model_id: str) -> Path:
-    """Where a model of this run is."""
-    return models.directory(run.store, model_id)

@@ -1,0 +1,378 @@
+"""Single verbs typed by hand: the same rooms as a run, without a recipe's order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import factory
+from factory.errors import UserError
+from factory.recipe import Recipe, Sampling, load
+from factory.recipe.model import Judging
+from factory.rows import content_id
+from factory.stages import models
+from factory.stages.run import Progress, Run
+from factory.store import Store
+
+
+def run_by_hand(store: Store, verb: str, values: Mapping[str, Any]) -> str:
+    """The run id of a verb typed by hand: the same words are the same run."""
+    written = json.dumps(values, default=str, sort_keys=True)
+    run_id = content_id("by-hand", [verb, json.loads(written)])
+    row = {"run_id": run_id, "recipe_name": verb, "recipe_id": run_id, "recipe": written}
+    store.ledger.start_run({**row, "code_version": factory.__version__, "rounds": 0})
+    store.ledger.finish_run(run_id, state="done")
+    return run_id
+
+
+def tokeniser(model_dir: Path) -> Callable[[Any, str], Any]:
+    """Tokenises recorded text once, as one model's tokenizer reads it."""
+    from factory.sampling.render import tokenise_completion
+
+    def tokenise(messages: Any, text: str) -> tuple[list[int], list[int]]:
+        found = tokenise_completion(model_dir, messages, text)
+        return found.prompt_token_ids, found.token_ids
+
+    return tokenise
+
+
+def find_model(store: Store, name: str, *, kind: str, run_id: str) -> str:
+    """model_id of a directory, a hub name, or an id that is registered (its first letters do)."""
+    known = store.rows(
+        "select distinct model_id from models where starts_with(model_id, $name) or name = $name",
+        {"name": name},
+    )
+    if len(known) == 1:
+        return str(known[0]["model_id"])
+    if len(known) > 1:
+        raise UserError(
+            f"{name} names {len(known)} models",
+            next='prefactory sql "select model_id, name, uri from models"',
+        )
+    return models.register(store, models.locate(name), kind=kind, run_id=run_id)
+
+
+def sample(
+    store: Store,
+    *,
+    model: str,
+    pools: Sequence[str],
+    recipe: str | None,
+    n: int | None,
+    limit: int | None,
+    split: str,
+    overrides: Sequence[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Sample a model on the prompts of some pools, sorted by id."""
+    from factory.sampling.base import open_sampler
+    from factory.sampling.verb import plan, sample_shard
+
+    settings, seed = _sampling(store, recipe, overrides)
+    run_id = run_by_hand(
+        store, "sample", {"model": model, "pools": pools, "n": n, "limit": limit, "split": split}
+    )
+    model_id = find_model(store, model, kind="policy", run_id=run_id)
+    path = models.check_unchanged(store, model_id)
+    prompt_ids = _prompts(store, pools=pools, split=split, limit=limit)
+    params = settings.params()
+    draw = {
+        "model_id": model_id, "params_id": params.params_id, "seed": seed,
+        "n": n or settings.n, "prompt_ids": prompt_ids,
+    }  # fmt: skip
+    shards = plan(
+        store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
+        max_model_len=settings.max_model_len, run_id=run_id,
+    )  # fmt: skip
+    left: dict[str, Any] = {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id}
+    left["added"] = 0
+    if not shards:
+        return left
+    progress.stage(0, "sample", total=sum(shard.n_completions for shard in shards))
+    log = store.workspace / "runs" / run_id / "sample.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sampler = open_sampler(
+        settings.engine, path, settings=settings.settings, log=log,
+        max_model_len=settings.max_model_len,
+    )  # fmt: skip
+    try:
+        for shard in shards:
+            added = sample_shard(store, sampler, shard, run_id=run_id)
+            progress.advance(added)
+            left["added"] += added
+    finally:
+        sampler.close()
+    return left
+
+
+def _sampling(store: Store, recipe: str | None, overrides: Sequence[str]) -> tuple[Sampling, int]:
+    """Sampling settings and seed: a recipe's, or the defaults with flags on top."""
+    if recipe is not None:
+        loaded = load(recipe, workspace=store.workspace, overrides=overrides)
+        return loaded.sampling, loaded.seed
+    given = {key.removeprefix("sampling."): value for key, value in _split(overrides)}
+    return models.validated(Sampling, given, "sampling"), 0
+
+
+def _split(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    import yaml
+
+    return [(key, yaml.safe_load(value)) for key, _, value in (o.partition("=") for o in overrides)]
+
+
+def _prompts(store: Store, *, pools: Sequence[str], split: str, limit: int | None) -> list[str]:
+    rows = store.rows(
+        "select prompt_id from prompts where split = $split "
+        "and (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], pool)) "
+        "order by 1 limit $limit",
+        {"split": split, "pools": list(pools), "limit": limit or 2**62},
+    )
+    if not rows:
+        raise UserError(
+            f"no prompt of split {split} in {', '.join(pools) or 'any pool'}",
+            next="prefactory prompts add FILE",
+        )
+    return [row["prompt_id"] for row in rows]
+
+
+def judge(
+    store: Store,
+    *,
+    judge: str,
+    recipe: str | None,
+    pools: Sequence[str],
+    model: str | None,
+    limit: int | None,
+    dry_run: bool,
+    overrides: Sequence[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Have one judge score completions that some flags choose."""
+    from factory.judging.verb import judge as judge_completions
+
+    settings, seed = _judging(store, judge, recipe, overrides)
+    ids = _completions(store, pools=pools, model=model, limit=limit)
+    if dry_run:
+        return _judge_plan(store, judge, settings, len(ids))
+    run_id = run_by_hand(
+        store, "judge", {"judge": judge, "recipe": recipe, "pools": pools, "model": model}
+    )
+    progress.stage(0, f"judge {judge}")
+    report = judge_completions(
+        store, judges=[judge], completion_ids=ids, judging=settings, seed=seed, run_id=run_id,
+        on_progress=progress.advance,
+    )  # fmt: skip
+    return {"run_id": run_id, **report.judges[0].as_dict()}
+
+
+def _judging(
+    store: Store, judge: str, recipe: str | None, overrides: Sequence[str]
+) -> tuple[Judging, int]:
+    if recipe is not None:
+        loaded = load(recipe, workspace=store.workspace, overrides=overrides)
+        return loaded.judging, loaded.seed
+    given: dict[str, Any] = {"judges": [judge]}
+    for key, value in _split(overrides):
+        at = given
+        *sections, last = key.removeprefix("judging.").split(".")
+        for section in sections:
+            at = at.setdefault(section, {})
+        at[last] = value
+    return models.validated(Judging, given, "judging"), 0
+
+
+def _completions(
+    store: Store, *, pools: Sequence[str], model: str | None, limit: int | None
+) -> list[str]:
+    rows = store.rows(
+        "select c.completion_id from completions c join prompts p using (prompt_id) "
+        "where (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], p.pool)) "
+        "and ($model::varchar is null or starts_with(c.model_id, $model::varchar)) "
+        "order by 1 limit $limit",
+        {"pools": list(pools), "model": model, "limit": limit or 2**62},
+    )
+    if not rows:
+        raise UserError("no completion fits these flags", next="prefactory stats")
+    return [row["completion_id"] for row in rows]
+
+
+def _judge_plan(store: Store, name: str, settings: Judging, items: int) -> dict[str, Any]:
+    from factory.judging.files import load as load_judge
+
+    found = load_judge(name, workspace=store.workspace)
+    calls = items * max(1, len(found.front.aspects)) if found.front.kind != "verifier" else 0
+    return {
+        "judge": name,
+        "kind": found.front.kind,
+        "completions": items,
+        "calls": calls,
+        "endpoint": settings.endpoint_of(name),
+    }
+
+
+def pair(
+    store: Store,
+    *,
+    strategy: str,
+    judge: str | None,
+    pools: Sequence[str],
+    params: Mapping[str, Any],
+    dry_run: bool,
+) -> dict[str, Any]:
+    """Build pairs or an SFT set over everything a judge scored."""
+    from factory import rooms
+    from factory.pairing import Scope, build_pairs, build_sft, load_strategy
+
+    found = load_strategy(strategy, workspace=store.workspace)
+    if dry_run:
+        sql = rooms.read("storage/strategies", strategy, suffix=".sql", workspace=store.workspace)
+        return {"sql": sql.text}
+    chosen = judge or _only_judge(store)
+    run_id = run_by_hand(
+        store, "pair", {"strategy": strategy, "judge": chosen, "pools": pools, "params": params}
+    )
+    scope = Scope(pools=tuple(pools), judges=(chosen,))
+    build = build_sft if found.kind == "sft" else build_pairs
+    report = build(
+        store, strategy=strategy, scope=scope, params=dict(params), run_id=run_id, round=None
+    )
+    return {**asdict(report), "run_id": run_id}
+
+
+def _only_judge(store: Store) -> str:
+    judges = [row["judge"] for row in store.rows("select distinct judge from scores order by 1")]
+    if len(judges) != 1:
+        raise UserError(
+            f"{len(judges)} judges scored here: {', '.join(judges) or 'none'}; say whose scores",
+            next="prefactory pair --strategy NAME --judge NAME",
+        )
+    return judges[0]
+
+
+def export(
+    store: Store,
+    *,
+    form: str,
+    out: Path,
+    version: str | None,
+    strategy: str | None,
+    test_share: float,
+) -> dict[str, Any]:
+    """Write a dataset version in a shape; freeze one first where a strategy is named."""
+    from factory.exporting import export as write
+
+    chosen = version or _version(store, strategy)
+    found = write(store, chosen, format=form, out=out, test_share=test_share)
+    return found.as_dict()
+
+
+def _version(store: Store, strategy: str | None) -> str:
+    """The newest version (of a strategy); pairs built by hand are frozen here."""
+    from factory.exporting import freeze
+
+    built = store.rows(
+        "select strategy_id, strategy, max(created_at) as at, any_value(run_id) as run_id, "
+        "'preference' as kind from pairs where ($s::varchar is null or strategy = $s::varchar) group by 1, 2 "
+        "union all select strategy_id, strategy, max(created_at), any_value(run_id), 'sft' "
+        "from sft_examples where $s::varchar is not null and strategy = $s::varchar group by 1, 2 "
+        "order by kind, at desc limit 1",
+        {"s": strategy},
+    )
+    frozen = store.rows(
+        "select version_id, created_at as at, strategy_id from dataset_versions "
+        "where ($s::varchar is null or strategy = $s::varchar) order by kind, at desc limit 1",
+        {"s": strategy},
+    )
+    if frozen and not (built and built[0]["strategy_id"] != frozen[0]["strategy_id"]):
+        return str(frozen[0]["version_id"])
+    if not built:
+        raise UserError(
+            f"there are no pairs{f' of strategy {strategy}' if strategy else ''} to export",
+            next="prefactory pair --strategy best_vs_worst",
+        )
+    row = built[0]
+    made = freeze(
+        store, kind=row["kind"], strategy_id=row["strategy_id"], name=row["strategy"],
+        recipe_id="", run_id=row["run_id"], round=None,
+    )  # fmt: skip
+    return made.version_id
+
+
+def train(
+    store: Store,
+    *,
+    kind: str,
+    version: str,
+    base: str | None,
+    line: str,
+    overrides: Sequence[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train a checkpoint on a dataset version, from the champion or a named model."""
+    from factory.gating import champion_of
+    from factory.stages.improve import train_on
+
+    found = store.rows(
+        "select version_id from dataset_versions where starts_with(version_id, $v)", {"v": version}
+    )
+    if len(found) != 1:
+        raise UserError(
+            f"{version} names {len(found)} dataset versions",
+            next='prefactory sql "select version_id, name, kind, n_rows from dataset_versions"',
+        )
+    values = {"kind": kind, "version": found[0]["version_id"], "base": base, "set": overrides}
+    run_id = run_by_hand(store, f"train {kind}", values)
+    named = base or champion_of(store, line)
+    if named is None:
+        raise UserError(f"line {line!r} has no champion to start from", next="--base MODEL_DIR")
+    policy = find_model(store, named, kind="policy", run_id=run_id)
+    progress.stage(0, f"train {kind}")
+    return train_on(
+        store,
+        kind=kind,
+        policy=policy,
+        version_id=found[0]["version_id"],
+        settings=dict(_split(overrides)),
+        scratch=store.workspace / "runs" / run_id,
+        name=f"{kind}-by-hand",
+        round=None,
+        run_id=run_id,
+        progress=progress,
+    )
+
+
+def gate(store: Store, *, recipe: Recipe, candidate: str, progress: Progress) -> dict[str, Any]:
+    """Put a model through a recipe's gate: both answer, the judge scores, the bound decides."""
+    from factory.gating import champion_of
+    from factory.prompting.draw import append_draws, draw_prompts
+    from factory.stages import improve, label
+    from factory.stages import sample as sampling
+
+    champion = champion_of(store, recipe.policy.line)
+    if champion is None:
+        raise UserError(
+            f"line {recipe.policy.line!r} has no champion", next=f"prefactory run {recipe.name}"
+        )
+    values = {"recipe": recipe.recipe_id, "champion": champion, "candidate": candidate}
+    run_id = run_by_hand(store, "gate", values)
+    challenger = find_model(store, candidate, kind="policy", run_id=run_id)
+    run = Run(store, recipe, rounds=0, run_id=run_id, progress=progress)
+    found = draw_prompts(
+        store, run_id=run_id, round=1, n=recipe.gate.prompts, purpose="gate",
+        pools={pool.name: pool.weight for pool in recipe.prompts.pools}, seed=recipe.seed,
+        reuse=True,
+    )  # fmt: skip
+    for purpose, model_id in (("gate", champion), ("candidate", challenger)):
+        append_draws(
+            store, prompt_ids=found.prompt_ids, model_id=model_id,
+            params_id=recipe.sampling.params().params_id, seed=recipe.seed,
+            n=recipe.gate.samples, round=1, purpose=purpose, run_id=run_id,
+        )  # fmt: skip
+    with sampling.gate_session(run, 1) as session:
+        for shard in session.shards():
+            session.sample(shard)
+    label.score(run, 1, ["gate", "candidate"], [recipe.gate_judge])
+    return improve.compare(run, 1, champion, challenger)

@@ -1,0 +1,116 @@
+"""What a run would do, before it does anything: stages, sizes, SQL, prompts and price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from factory import rooms
+from factory.recipe import Recipe
+
+CHARS_PER_TOKEN = 4
+"""A rough reading of English text, for estimates only."""
+
+
+def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
+    """The plan of a run. Reads files, asks nobody, writes nothing.
+
+    Raises:
+        RecipeError: when a judge, a strategy or a setting of a stage cannot be used.
+    """
+    check_settings(recipe)
+    sampled = recipe.prompts.per_round * (
+        recipe.sampling.n + sum(r.n for r in recipe.sampling.references)
+    )
+    held_out = recipe.gate.prompts * recipe.gate.samples
+    judges = [_judge(recipe, name, sampled, held_out, workspace) for name in recipe.judging.judges]
+    strategies = [recipe.pairing.strategy, *([recipe.pairing.sft] if recipe.pairing.sft else [])]
+    return {
+        "recipe": recipe.name,
+        "recipe_id": recipe.recipe_id,
+        "run_id": recipe.run_id,
+        "workspace": str(workspace),
+        "rounds": rounds,
+        "policy": recipe.policy.model or "a starter made here",
+        "engine": recipe.sampling.engine,
+        "per_round": {
+            "prompts": recipe.prompts.per_round,
+            "completions": sampled,
+            "held_out_completions": 2 * held_out,
+            "judge_calls": sum(j["calls"] for j in judges),
+            "estimated_usd": round(sum(j["estimated_usd"] for j in judges), 4),
+        },
+        "budget_usd": recipe.judging.budget_usd,
+        "judges": judges,
+        "sql": {
+            name: rooms.read("storage/strategies", name, suffix=".sql", workspace=workspace).text
+            for name in strategies
+        },
+    }
+
+
+def check_settings(recipe: Recipe) -> None:
+    """Refuse a recipe whose training or starter settings a room would refuse hours later."""
+    from factory.stages.models import validated
+    from factory.training.config import TrainConfig
+    from factory.training.starter import StarterSpec
+
+    for kind, settings in (("dpo", recipe.training.dpo), ("sft", recipe.training.sft)):
+        validated(TrainConfig, settings, f"training.{kind}")
+    if recipe.policy.starter is not None:
+        starter = recipe.policy.starter
+        validated(TrainConfig, starter.sft, "policy.starter.sft")
+        validated(StarterSpec, starter.architecture, "policy.starter.architecture")
+
+
+def _judge(
+    recipe: Recipe, name: str, sampled: int, held_out: int, workspace: Path
+) -> dict[str, Any]:
+    """Calls a round and their price: the rubric and both texts in, the judge's limit out."""
+    from factory.judging.files import load
+
+    judge = load(name, workspace=workspace)
+    front = judge.front
+    items = sampled + (2 * held_out if name == recipe.gate_judge else 0)
+    calls = 0
+    if front.kind == "pointwise":
+        calls = items * max(1, len(front.aspects))
+    elif front.kind == "pairwise":
+        orders = 2 if front.orders == "both" else 1
+        calls = recipe.prompts.per_round * recipe.judging.comparisons * orders
+    endpoint = recipe.judging.endpoint_of(name)
+    price = recipe.judging.endpoints[endpoint].price if endpoint and calls else None
+    tokens_in = recipe.sampling.max_tokens + _rubric_tokens(name, workspace)
+    dollars = (
+        calls * (tokens_in * price.input + front.max_tokens * price.output) / 1e6 if price else 0.0
+    )
+    return {
+        "judge": name,
+        "kind": front.kind,
+        "endpoint": endpoint if calls else None,
+        "calls": calls,
+        "estimated_usd": dollars,
+        "first_prompt": rooms.read("judges", name, suffix=".md", workspace=workspace).text,
+    }
+
+
+def _rubric_tokens(name: str, workspace: Path) -> int:
+    text = rooms.read("judges", name, suffix=".md", workspace=workspace).text
+    return len(text) // CHARS_PER_TOKEN
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """A plan for people."""
+    per_round = found["per_round"]
+    lines = [
+        f"recipe {found['recipe']} ({found['recipe_id'][:12]}), {found['rounds']} rounds",
+        f"policy: {found['policy']}; engine: {found['engine']}",
+        "each round: "
+        + ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in per_round.items()),
+        f"budget: {found['budget_usd'] if found['budget_usd'] is not None else 'none'}",
+    ]
+    for judge in found["judges"]:
+        lines += ["", f"--- judge {judge['judge']} ({judge['kind']}) ---", judge["first_prompt"]]
+    for name, text in found["sql"].items():
+        lines += ["", f"--- storage/strategies/{name}.sql ---", text]
+    return "\n".join(lines)
