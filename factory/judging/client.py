@@ -156,6 +156,7 @@ class Client:
                 self._journal.finish_later(_result(call.call_id, _failed(lost, cost=cost)))
                 raise
             self._adapt(tried, generation)
+            self._fatal(tried)  # before the place is given on: the next call must not leave
         finally:
             self.pace.leave()
         await self._journal.finish(_result(call.call_id, tried))
@@ -188,15 +189,12 @@ class Client:
         except openai.APIStatusError as refused:
             return self._refused(refused, started)
         except (TimeoutError, openai.APIConnectionError) as broken:
-            cause = broken.__cause__
-            # By name: which httpx is underneath depends on the version of openai.
-            if type(cause).__name__ in {"ConnectError", "ConnectTimeout"}:
-                reply, cost = Reply(error="unreachable"), 0
-            else:
-                slow = isinstance(broken, TimeoutError | openai.APITimeoutError)
-                reply, cost = Reply(error="timeout" if slow else "connection_lost"), reserve
-            said = self._shown(str(cause)) if cause else ""
-            return _failed(reply, cost=cost, again=True, started=started, message=said)
+            error, said = _what_broke(broken)
+            cost = 0 if error == "unreachable" else reserve
+            message = self._shown(said)
+            return _failed(
+                Reply(error=error), cost=cost, again=True, started=started, message=message
+            )
         reply, usage = read_body(body)
         cost = reserve if usage is None else cost_of(usage, self.endpoint)
         if reply.error:
@@ -241,36 +239,46 @@ class Client:
 
     def _judge_failure(self, tried: _Try, tries: int) -> None:
         """Stop the run where every further call would fail as this one did."""
-        error, field = tried.reply.error, f"judging.endpoints.{self.name}"
-        said = f": {tried.message}" if tried.message else ""
-        if error == "unreachable" and tries >= self._tries_for(tried):
-            self._stop_with(f"{field}.base_url {self.endpoint.base_url} cannot be reached{said}")
-        elif error in {"http_401", "http_403"}:
+        fatal = self._fatal(tried)
+        if fatal is not None:
+            raise fatal
+        if tried.reply.error == "unreachable" and tries >= self._tries_for(tried):
+            raise self._stopping(
+                f".base_url {self.endpoint.base_url} cannot be reached{_said(tried)}"
+            )
+
+    def _fatal(self, tried: _Try) -> Stopped | None:
+        """Why no call can succeed, where one answer is enough to know."""
+        error, url = tried.reply.error, self.endpoint.base_url
+        if error in {"http_401", "http_403"}:
             named = self.endpoint.api_key_env
             key = f"the key in {named}" if named else "a call without api_key_env"
-            self._stop_with(f"{field}: {self.endpoint.base_url} refused {key}{said}")
-        elif error in {"http_402", "no_quota"}:
-            self._stop_with(f"{field}: {self.endpoint.base_url} has no credit left{said}")
-        elif error in {"http_404", "http_405"}:
-            self._stop_with(
-                f"{field}: {self.endpoint.base_url} does not know this path or the model "
-                f"{self.endpoint.model!r}{said}"
+            return self._stopping(f": {url} refused {key}{_said(tried)}")
+        if error in {"http_402", "no_quota"}:
+            return self._stopping(f": {url} has no credit left{_said(tried)}")
+        if error in {"http_404", "http_405"}:
+            model = self.endpoint.model
+            return self._stopping(
+                f": {url} does not know this path or the model {model!r}{_said(tried)}"
             )
+        return None
 
     def _count_failure(self, tried: _Try) -> None:
         self._failures += 1
         if self._failures >= FAILURES_IN_A_ROW:
-            said = f": {tried.message}" if tried.message else ""
-            self._stop_with(
-                f"judging.endpoints.{self.name}: {self._failures} calls in a row failed, "
-                f"the last with {tried.reply.error}{said}"
+            raise self._stopping(
+                f": {self._failures} calls in a row failed, the last with "
+                f"{tried.reply.error}{_said(tried)}"
             )
 
-    def _stop_with(self, message: str) -> None:
-        self._stop = Stopped(
-            message, next="mend it and type the same command: it goes on from here"
+    def _stopping(self, words: str) -> Stopped:
+        """The error that ends the run; from now on no call leaves."""
+        stop = Stopped(
+            f"judging.endpoints.{self.name}{words}",
+            next="mend it and type the same command: it goes on from here",
         )
-        raise self._stop
+        self._stop = stop
+        return stop
 
     async def _kept(self, call_id: str) -> Answer:
         """The answer of a call that is not ours to send: stored, or with somebody else."""
@@ -296,6 +304,33 @@ def _open(endpoint: Endpoint, key: str | None) -> openai.AsyncOpenAI:
     )
 
 
+_NEVER_CONNECTED = frozenset({"ConnectionRefusedError", "ConnectionTimeoutError", "gaierror"})
+_CONNECTION_LOST = frozenset(
+    {"ServerDisconnectedError", "ClientPayloadError", "ClientOSError", "ConnectionResetError"}
+)
+
+
+def _what_broke(broken: BaseException) -> tuple[str, str]:
+    """`unreachable`, `connection_lost` or `timeout`, and the innermost library's words.
+
+    By the names of the causes: openai calls a lost connection a timeout, and which httpx is
+    underneath depends on its version.
+    """
+    causes: list[BaseException] = []
+    cause: BaseException | None = broken
+    while cause is not None and len(causes) < 10:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    names = {type(c).__name__ for c in causes}
+    said = str(causes[1]) if len(causes) > 1 else ""
+    if names & _NEVER_CONNECTED or any(n.startswith("ClientConnector") for n in names):
+        return "unreachable", said
+    if names & _CONNECTION_LOST:
+        return "connection_lost", said
+    slow = names & {"TimeoutError", "APITimeoutError"}
+    return "timeout" if slow else "connection_lost", said
+
+
 def _failed(
     reply: Reply,
     *,
@@ -316,6 +351,10 @@ def _failed(
         wait=wait,
         message=message,
     )
+
+
+def _said(tried: _Try) -> str:
+    return f": {tried.message}" if tried.message else ""
 
 
 def _result(call_id: str, tried: _Try) -> CallResult:

@@ -13,6 +13,8 @@ from factory.recipe import Endpoint
 
 MAX_TEXT = 200_000
 """Characters of an answer that are kept. No judge is asked for more; a server may send it."""
+UNLIMITED_TOKENS = 16_384
+"""What a call without a token limit is taken to write at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,5 +112,6 @@ def most_it_can_cost(body: Mapping[str, Any], endpoint: Endpoint) -> int:
     per message.
     """
     size = sum(len(m["content"].encode("utf-8", "replace")) + 16 for m in body["messages"]) + 64
-    asked = Usage(tokens_in=size, tokens_out=int(body["max_tokens"]))
+    most = body.get("max_tokens") or body.get("max_completion_tokens") or UNLIMITED_TOKENS
+    asked = Usage(tokens_in=size, tokens_out=int(most))
     return cost_of(asked, endpoint)

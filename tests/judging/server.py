@@ -89,7 +89,9 @@ class Server:
             await self.hold.wait()
         return web.json_response(self.billed[key])
 
-    async def _fault(self, kind: str, request: web.Request, body: Body) -> web.StreamResponse | None:
+    async def _fault(
+        self, kind: str, request: web.Request, body: Body
+    ) -> web.StreamResponse | None:
         whole = json.dumps(chat(body, "Rating: 4"))
         if kind == "close":
             assert request.transport is not None
@@ -120,7 +122,10 @@ class Server:
             "prose": (200, json.dumps(chat(body, "What a lovely answer!"))),
             "length": (200, json.dumps(chat(body, "Rating: 4", finish_reason="length"))),
             "filter": (200, json.dumps(chat(body, "", finish_reason="content_filter"))),
-            "surrogate": (200, '{"choices": [{"message": {"content": "Rating: 4 \\ud800\\u0000"}}]}'),
+            "surrogate": (
+                200,
+                '{"choices": [{"message": {"content": "Rating: 4 \\ud800\\u0000"}}]}',
+            ),
             "list": (200, "[]"),
             "nan_usage": (200, json.dumps(chat(body, "Rating: 4") | {"usage": "lots"})),
         }

@@ -1,0 +1,195 @@
+"""Judging by models: shards of questions through the paid-call client, each shard one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.errors import FactoryError, RecipeError
+from factory.judging import parse, render
+from factory.judging.client import Answer, Call, Client, call_of
+from factory.judging.outcomes import Reply, Verdict, failed
+from factory.judging.plan import Task
+from factory.judging.work import Block, Commit, Source, messages_of, row_of
+from factory.store import CallRow
+
+SHARDS_AT_ONCE = 2
+"""While one shard is being committed the next one keeps the endpoint busy."""
+
+
+@dataclass(slots=True)
+class _Asker:
+    """What the shards of one judge share."""
+
+    client: Client
+    source: Source
+    commit: Commit
+    charged: set[str] = field(default_factory=set)
+    """Calls whose price stands on a row already: two judgements of one call cost one call."""
+
+
+async def ask(
+    blocks: Iterable[Block], *, source: Source, commit: Commit, shard: int, budget_id: str | None
+) -> None:
+    """Ask about every block, a few shards at a time. What was answered is committed, come what may.
+
+    Raises:
+        Stopped: when the endpoint or the budget ends the run; answers until then are committed.
+    """
+    assert source.endpoint is not None
+    client = Client(
+        source.endpoint,
+        name=source.endpoint_name,
+        ledger=commit.store.ledger,
+        budget_id=budget_id,
+        run_id=commit.run_id,
+    )
+    asker = _Asker(client=client, source=source, commit=commit)
+    running: set[asyncio.Task[None]] = set()
+    try:
+        for part in _shards(blocks, shard):
+            running.add(asyncio.create_task(_ask_shard(part, asker)))
+            if len(running) >= SHARDS_AT_ONCE:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        while running:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        # One shard failed: the others still commit what they have, before the error goes on.
+        await asyncio.gather(*running, return_exceptions=True)
+        await client.close()
+
+
+def _shards(blocks: Iterable[Block], size: int) -> Iterator[Block]:
+    for block in blocks:
+        for start in range(0, len(block.tasks), size):
+            yield Block(tasks=block.tasks[start : start + size], texts=block.texts)
+
+
+async def _ask_shard(block: Block, asker: _Asker) -> None:
+    calls: list[tuple[Task, Call]] = []
+    rows: list[dict[str, object]] = []
+    for task in block.tasks:
+        refused = _too_long(block, task, asker.source)
+        if refused is not None:
+            rows.append(row_of(task, refused, asker.source))
+        else:
+            calls.append(
+                (task, call_of(body_of(block, task, asker.source), replicate=task.replicate))
+            )
+    kept = await _recovered(asker, [call.call_id for _, call in calls])
+    answers: list[Answer | BaseException] = await asyncio.gather(
+        *(_answer(asker, call, kept.get(call.call_id)) for _, call in calls), return_exceptions=True
+    )
+    failures = [a for a in answers if isinstance(a, BaseException)]
+    for (task, call), answer in zip(calls, answers, strict=True):
+        if isinstance(answer, Answer):
+            if answer.reply is None:
+                asker.commit.report.held += 1
+            else:
+                rows.append(_row(task, call, answer, answer.reply, asker))
+    await asyncio.to_thread(asker.commit, rows)
+    if failures:
+        # A reason that a person can mend goes first; anything else is a bug and keeps its trace.
+        raise next((f for f in failures if not isinstance(f, FactoryError)), failures[0])
+
+
+def _too_long(block: Block, task: Task, source: Source) -> Verdict | None:
+    most = source.judge.front.max_chars
+    if most is None or all(len(text) <= most for text in block.shown(task)):
+        return None
+    return failed("error", "text_above_max_chars")
+
+
+async def _answer(asker: _Asker, call: Call, kept: Answer | None) -> Answer:
+    if kept is not None:
+        asker.commit.report.recovered += 1
+        return kept
+    answer = await asker.client.ask(call)
+    asker.commit.report.paid_calls += 1
+    return answer
+
+
+async def _recovered(asker: _Asker, call_ids: Sequence[str]) -> dict[str, Answer]:
+    """Answers that are in the ledger already; calls in doubt are decided as the endpoint says."""
+    ledger, endpoint = asker.commit.store.ledger, asker.client.endpoint
+    known = await asyncio.to_thread(ledger.calls, call_ids)
+    doubtful = [row.call_id for row in known.values() if row.state == "in_doubt"]
+    if doubtful:
+        hold = endpoint.in_doubt == "hold"
+        await asyncio.to_thread(ledger.release_in_doubt, doubtful, hold=hold)
+    return {row.call_id: _kept(row) for row in known.values() if row.state == "done"}
+
+
+def _kept(row: CallRow) -> Answer:
+    reply = Reply.loads(row.response) if row.response else Reply(error="empty_in_ledger")
+    return Answer(reply=reply, cost_microusd=row.cost_microusd, latency_ms=row.latency_ms)
+
+
+def _row(task: Task, call: Call, answer: Answer, reply: Reply, asker: _Asker) -> dict[str, object]:
+    judge = asker.source.judge
+    verdict = parse.parse(reply, parser=judge.front.parser, ask=judge.ask())
+    cost = 0 if call.call_id in asker.charged else answer.cost_microusd
+    asker.charged.add(call.call_id)
+    asker.commit.report.cost_microusd += cost
+    return row_of(
+        task,
+        verdict,
+        asker.source,
+        raw=reply.raw,
+        call_id=call.call_id,
+        model_reported=reply.model or None,
+        tokens_in=reply.tokens_in,
+        tokens_out=reply.tokens_out,
+        cost_microusd=cost,
+        latency_ms=answer.latency_ms,
+    )
+
+
+def body_of(block: Block, task: Task, source: Source) -> dict[str, Any]:
+    """The request of one judgement, as it goes over the wire.
+
+    Raises:
+        RecipeError: when the judge's body fails on these texts.
+    """
+    judge, endpoint = source.judge, source.endpoint
+    assert judge.template is not None
+    assert endpoint is not None
+    front, row = judge.front, block.prompt(task)
+    try:
+        messages = render.messages_for(
+            judge.template,
+            conversation=messages_of(row),
+            texts=block.shown(task),
+            reference=row["reference"],
+            aspect=judge.aspect(task.aspect),
+            scale=front.scale,
+            args=front.parser_args,
+        )
+    except render.BadTemplate as bad:
+        raise RecipeError(
+            f"judges/{judge.name}.md: {bad}", next=f"edit judges/{judge.name}.md"
+        ) from bad
+    body: dict[str, Any] = {
+        "model": endpoint.model,
+        "messages": messages,
+        "max_tokens": front.max_tokens,
+        "temperature": front.temperature,
+        "top_p": front.top_p,
+    }
+    if front.seed is not None:
+        body["seed"] = front.seed + task.replicate
+    if front.stop:
+        body["stop"] = list(front.stop)
+    if front.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": front.logprobs}
+    if front.response_format is not None:
+        body["response_format"] = front.response_format
+    # The endpoint's own fields last: a vendor that wants max_completion_tokens can be told so.
+    body |= endpoint.extra_body
+    return {name: value for name, value in body.items() if value is not None}

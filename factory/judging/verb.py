@@ -1,0 +1,226 @@
+"""`judge`: what the judges of a recipe owe is planned by id, made, and appended to `judgements`.
+
+A shard is one lake commit. Answers that were paid for and are in the ledger but not in the lake
+(the process was killed between) are taken from the ledger, so nothing is paid twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from factory.errors import RecipeError
+from factory.judging import asking, checking, files
+from factory.judging.plan import Candidate, Task, plan
+from factory.judging.work import Block, Commit, Source, source_of
+from factory.recipe.model import Judging
+from factory.store import Store
+from factory.store.database import owner_is_dead
+
+log_ = logging.getLogger(__name__)
+
+BLOCK = 20_000
+"""Judgements whose texts are in memory at once."""
+
+_CANDIDATES = """
+select c.completion_id, c.prompt_id, c.text_hash, c.bucket
+from completions c
+semi join wanted w on w.completion_id = c.completion_id
+semi join prompts p on p.prompt_id = c.prompt_id
+"""
+_TEXTS = """
+select c.completion_id, c.prompt_id, c.text, p.messages, p.reference, p.constraints
+from completions c
+join prompts p on p.prompt_id = c.prompt_id
+semi join wanted w on w.completion_id = c.completion_id
+"""
+
+
+@dataclass(slots=True)
+class JudgeReport:
+    """What one judge did."""
+
+    judge: str
+    judge_id: str
+    planned: int = 0
+    """Judgements that the completions ask for."""
+    present: int = 0
+    """Of these, how many the lake held already."""
+    made: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    paid_calls: int = 0
+    recovered: int = 0
+    """Answers taken from the ledger: paid for by an earlier process, or by another judgement."""
+    held: int = 0
+    """Calls in another process's hands, or in doubt and held: no judgement yet."""
+    cost_microusd: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"statuses": dict(sorted(self.statuses.items()))}
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run of `judge` did, judge by judge."""
+
+    judges: list[JudgeReport] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return {report.judge: report.as_dict() for report in self.judges}
+
+    @property
+    def made(self) -> int:
+        """Judgements appended."""
+        return sum(report.made for report in self.judges)
+
+
+def judge(
+    store: Store,
+    *,
+    judges: Sequence[str],
+    completion_ids: Sequence[str],
+    judging: Judging,
+    run_id: str,
+    seed: int = 0,
+    replicates: int = 1,
+    budget_id: str | None = None,
+    log: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Have judges score completions; only what is missing is made.
+
+    Args:
+        store: the workspace's store.
+        judges: names of files in judges/.
+        completion_ids: what to judge. Unknown ids are ignored.
+        judging: the recipe's section: endpoints, budget, comparisons, shard size.
+        run_id: written on every row and call.
+        seed: which pairs a pairwise judge compares.
+        replicates: how often each question is asked.
+        budget_id: the budget that pays; by default the run's own, of `judging.budget_usd`.
+        log: a file that gets one line per judge.
+        on_progress: told how many judgements were added, commit by commit.
+
+    Raises:
+        UserError: when a judge's file or endpoint cannot be used.
+        BudgetExhausted: when the next call does not fit the budget; nothing is lost.
+        Stopped: when an endpoint cannot be reached, or a judge fails its own thresholds.
+    """
+    sources = [_source(store, name, judging) for name in judges]
+    budget = _budget(store, judging, run_id=run_id, budget_id=budget_id)
+    report = Report()
+    for source in sources:
+        done = JudgeReport(judge=source.judge.name, judge_id=source.judge_id)
+        report.judges.append(done)
+        started = time.monotonic()
+        commit = Commit(store, source=source, run_id=run_id, report=done, tell=on_progress)
+        try:
+            tasks = _missing(
+                store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
+            )
+            _make(store, tasks, source=source, commit=commit, shard=judging.shard, budget=budget)
+        finally:
+            done.seconds = round(time.monotonic() - started, 3)
+            _note(log, done)
+    return report
+
+
+def _source(store: Store, name: str, judging: Judging) -> Source:
+    loaded = files.load(name, workspace=store.workspace)
+    if loaded.front.kind == "verifier":
+        return source_of(loaded)
+    endpoint = judging.endpoint_of(name)
+    if endpoint is None:
+        raise RecipeError(
+            f"judge {name} asks a model, and judging.endpoints names none",
+            next="add judging.endpoints.NAME with base_url and model to the recipe",
+        )
+    chosen = judging.endpoints[endpoint]
+    chosen.api_key()  # a key that is not set is said before anything is planned
+    return source_of(loaded, endpoint=chosen, endpoint_name=endpoint)
+
+
+def _budget(store: Store, judging: Judging, *, run_id: str, budget_id: str | None) -> str | None:
+    if budget_id is not None or judging.budget_usd is None:
+        return budget_id
+    store.ledger.set_budget(run_id, limit_microusd=round(judging.budget_usd * 1_000_000))
+    return run_id
+
+
+def _missing(
+    store: Store,
+    source: Source,
+    completion_ids: Sequence[str],
+    judging: Judging,
+    *,
+    seed: int,
+    replicates: int,
+    done: JudgeReport,
+) -> list[Task]:
+    found = _select(store, _CANDIDATES, completion_ids)
+    tasks = plan(
+        source.judge,
+        (Candidate(**row) for row in found.to_pylist()),
+        judge_id=source.judge_id,
+        comparisons=judging.comparisons,
+        seed=seed,
+        replicates=replicates,
+    )
+    owed = set(store.missing("judgements", [task.judgement_id for task in tasks]))
+    done.planned, done.present = len(tasks), len(tasks) - len(owed)
+    return [task for task in tasks if task.judgement_id in owed]
+
+
+def _make(
+    store: Store,
+    tasks: Sequence[Task],
+    *,
+    source: Source,
+    commit: Commit,
+    shard: int,
+    budget: str | None,
+) -> None:
+    if not tasks:
+        return
+    blocks = _blocks(store, tasks)
+    if source.endpoint is None:
+        for block in blocks:
+            checking.check(block, source=source, commit=commit)
+        return
+    store.ledger.mark_in_doubt(is_dead=owner_is_dead)
+    asyncio.run(asking.ask(blocks, source=source, commit=commit, shard=shard, budget_id=budget))
+
+
+def _blocks(store: Store, tasks: Sequence[Task]) -> Iterator[Block]:
+    for start in range(0, len(tasks), BLOCK):
+        part = tasks[start : start + BLOCK]
+        ids = sorted({identity for task in part for identity in task.completion_ids})
+        rows = _select(store, _TEXTS, ids).to_pylist()
+        yield Block(tasks=part, texts={row["completion_id"]: row for row in rows})
+
+
+def _select(store: Store, sql: str, completion_ids: Sequence[str]) -> pa.Table:
+    wanted = pa.table({"completion_id": pa.array(completion_ids, pa.string())})
+    with store.connect(mentioned_in=sql) as con:
+        con.register("wanted", wanted)
+        return con.sql(sql).to_arrow_table()
+
+
+def _note(log: Path | None, done: JudgeReport) -> None:
+    log_.info("judge %s: %s", done.judge, done.as_dict())
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{done.as_dict()}\n")

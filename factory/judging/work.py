@@ -1,0 +1,148 @@
+"""What the two ways of judging share: a judge made ready, texts in memory, rows, commits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from factory.errors import Stopped
+from factory.judging.files import Judge
+from factory.judging.outcomes import Verdict
+from factory.judging.plan import Task
+from factory.recipe import Endpoint
+from factory.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A judge made ready: its file, its id, and the endpoint it asks."""
+
+    judge: Judge
+    judge_id: str
+    endpoint: Endpoint | None
+    endpoint_name: str = ""
+
+
+def source_of(judge: Judge, *, endpoint: Endpoint | None = None, endpoint_name: str = "") -> Source:
+    """A judge with its identity: a model asked with other options is another judge."""
+    if endpoint is None:
+        return Source(judge=judge, judge_id=judge.identity(), endpoint=None)
+    options = dict(endpoint.extra_body) or None
+    return Source(
+        judge=judge,
+        judge_id=judge.identity(endpoint.model, options),
+        endpoint=endpoint,
+        endpoint_name=endpoint_name,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Judgements to make, and the rows of the completions they are about."""
+
+    tasks: Sequence[Task]
+    texts: Mapping[str, Mapping[str, Any]]
+
+    def prompt(self, task: Task) -> Mapping[str, Any]:
+        """The row that carries the prompt's messages, reference and constraints."""
+        return self.texts[task.completion_ids[0]]
+
+    def shown(self, task: Task) -> list[str]:
+        """The texts in the order in which they are shown."""
+        return [str(self.texts[i]["text"] or "") for i in task.completion_ids]
+
+
+def messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The prompt's messages: the column holds them as JSON."""
+    value = row["messages"]
+    return json.loads(value) if isinstance(value, str) else list(value)
+
+
+def row_of(task: Task, verdict: Verdict, source: Source, **more: object) -> dict[str, object]:
+    """The row of a judgement."""
+    judge, ids = source.judge, task.completion_ids
+    winners = {"first": ids[0], "second": ids[-1]} if len(ids) == 2 else {}
+    return {
+        "judgement_id": task.judgement_id,
+        "kind": judge.front.kind,
+        "judge": judge.name,
+        "judge_id": source.judge_id,
+        "judge_sha": judge.sha,
+        "judge_model_id": source.endpoint.model if source.endpoint else None,
+        "aspect": task.aspect,
+        "prompt_id": task.prompt_id,
+        "completion_ids": list(ids),
+        "completion_id": ids[0] if len(ids) == 1 else None,
+        "status": verdict.status,
+        "score": verdict.score,
+        "winner_id": winners.get(verdict.winner or ""),
+        "p_first": verdict.p_first,
+        # A failed verdict has its reason, in stable words, where a good one has its rationale.
+        "rationale": verdict.rationale or verdict.reason or None,
+        "parser": judge.parser,
+        "replicate": task.replicate,
+        "origin": "sampled",
+        "bucket": task.bucket,
+        **more,
+    }
+
+
+class Tally(Protocol):
+    """What a commit adds to."""
+
+    judge: str
+    made: int
+    statuses: Counter[str]
+
+
+class Commit:
+    """Appends rows, counts them, and stops a judge that fails its own thresholds."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        source: Source,
+        run_id: str,
+        report: Any,
+        tell: Callable[[int], None] | None,
+    ) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.report = report
+        self._thresholds = source.judge.front.thresholds
+        self._tell = tell
+
+    def __call__(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Append one shard's rows in one commit.
+
+        Raises:
+            Stopped: when the judge's failures pass the thresholds of its file.
+        """
+        if not rows:
+            return
+        added = self.store.append("judgements", rows, run_id=self.run_id)
+        self.report.made += added
+        self.report.statuses.update(str(row["status"]) for row in rows)
+        if self._tell is not None:
+            self._tell(added)
+        self._check()
+
+    def _check(self) -> None:
+        seen: Counter[str] = self.report.statuses
+        total = seen.total()
+        if total < self._thresholds.after:
+            return
+        for status in ("unparsed", "refused", "truncated", "error"):
+            limit = getattr(self._thresholds, status)
+            if seen[status] / total > limit:
+                name = self.report.judge
+                raise Stopped(
+                    f"judge {name}: {seen[status]} of {total} judgements are {status}, more than "
+                    f"its threshold of {limit:.0%}",
+                    next=f"prefactory sql \"select raw from judgements where judge = '{name}' "
+                    f"and status = '{status}' limit 5\"",
+                )
