@@ -1,0 +1,90 @@
+"""Which completions a build may choose from, and in which parts it is worked through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import duckdb
+
+from factory.errors import UserError
+from factory.rows import BUCKETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which completions may become pairs; what is left out means any."""
+
+    run_id: str | None = None
+    """With `round`: what this run drew to train on in this round."""
+    round: int | None = None
+    pools: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
+    """Whose scores. Needed where more than one judge has scored; with several, their mean."""
+    model_ids: tuple[str, ...] = ()
+    policy_model_id: str | None = None
+    """Whose completions are on policy."""
+
+
+def bound_values(scope: Scope, judges: tuple[str, ...]) -> dict[str, object]:
+    """The scope as the named parameters of `storage/candidates.sql`; null means any."""
+    return {
+        "run_id": scope.run_id,
+        "round": scope.round,
+        "pools": list(scope.pools) or None,
+        "model_ids": list(scope.model_ids) or None,
+        "judges": list(judges),
+        "policy_model_id": scope.policy_model_id,
+    }
+
+
+def bucket_range(first: int, last: int) -> dict[str, object]:
+    """The named parameters of one range of buckets, both included."""
+    return {"first_bucket": first, "last_bucket": last}
+
+
+def judges_of(con: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[str, ...]:
+    """The judges of a scope: those asked for, or the only one there is."""
+    found = con.sql("select distinct judge from judgements order by judge").fetchall()
+    known = [row[0] for row in found if row[0] is not None]
+    unknown = sorted(set(scope.judges) - set(known))
+    there = f"judged so far: {', '.join(known) or 'nothing'}"
+    if unknown:
+        raise UserError(
+            f"no judgement is by {', '.join(unknown)}; {there}", next="prefactory judge"
+        )
+    if scope.judges:
+        return tuple(sorted(set(scope.judges)))
+    if len(known) > 1:
+        raise UserError(
+            f"say whose scores make pairs; {there}", next=f"prefactory pair --judge {known[0]}"
+        )
+    return tuple(known) or ("",)
+
+
+_SIZES_OF_DRAWS = """
+  select bucket, sum(n) as n from draws
+  where run_id = $run_id and round = $round and purpose = 'train' group by bucket
+"""
+_SIZES_OF_ALL = "select bucket, count(*) as n from completions group by bucket"
+
+
+def bucket_groups(
+    con: duckdb.DuckDBPyConnection, scope: Scope, *, max_rows: int
+) -> Iterable[tuple[int, int]]:
+    """Ranges of buckets, each with at most about `max_rows` completions."""
+    if scope.run_id is not None:
+        rows = con.execute(
+            _SIZES_OF_DRAWS, {"run_id": scope.run_id, "round": scope.round}
+        ).fetchall()
+    else:
+        rows = con.execute(_SIZES_OF_ALL).fetchall()
+    sizes = {int(bucket): int(n) for bucket, n in rows}
+    first, held = 0, 0
+    for bucket in range(BUCKETS):
+        n = sizes.get(bucket, 0)
+        if held and held + n > max_rows:
+            yield first, bucket - 1
+            first, held = bucket, 0
+        held += n
+    yield first, BUCKETS - 1

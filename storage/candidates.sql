@@ -1,0 +1,85 @@
+-- The completions of a scope, with their scores: what strategies choose from.
+--
+-- It becomes the temporary table `scoped`, of which strategies see two views: `candidates` (scored,
+-- copies left out) and `unscored`. Parameters, all named; a null list or run means "any":
+--   $run_id, $round               completions that this round drew to train on
+--   $pools, $model_ids            lists of pools and models
+--   $judges                       list of judges; with several, the mean, once all have scored
+--   $policy_model_id              the model whose completions are on policy
+--   $seed                         of every draw by lot
+--   $first_bucket, $last_bucket   which part of the prompts, both included
+with
+drawn as (
+  select distinct prompt_id, model_id, params_id, seed
+  from draws
+  where run_id = $run_id and round = $round and purpose = 'train'
+    and bucket between $first_bucket and $last_bucket
+),
+train_prompts as (
+  select prompt_id
+  from prompts
+  where split = 'train' and ($pools is null or list_contains($pools, pool))
+    and bucket between $first_bucket and $last_bucket
+),
+in_scope as (
+  select
+    c.prompt_id, c.completion_id, c.model_id, c.text_hash, c.token_hash, c.n_tokens,
+    c.finish_reason, c.origin, c.retokenised, c.bucket
+  from completions c
+  semi join train_prompts p on p.prompt_id = c.prompt_id
+  left join drawn d
+    on d.prompt_id = c.prompt_id and d.model_id = c.model_id
+    and d.params_id = c.params_id and d.seed = c.seed
+  where c.bucket between $first_bucket and $last_bucket
+    and ($model_ids is null or list_contains($model_ids, c.model_id))
+    and ($run_id is null or d.prompt_id is not null)
+),
+lengths as (
+  -- Only where tokens are not known: reading every text would cost more than all pairing.
+  select completion_id, length(text) as n_chars
+  from completions
+  where n_tokens is null and bucket between $first_bucket and $last_bucket
+),
+scored as (
+  select
+    completion_id,
+    min(kind) as judge_kind,
+    sum(score::decimal(38, 15))::double / count(*) as score
+  from scores
+  where list_contains($judges, judge) and bucket between $first_bucket and $last_bucket
+  group by completion_id
+  having count(*) = len($judges)
+),
+joined as (
+  select
+    c.*, l.n_chars, s.score, s.judge_kind,
+    array_to_string(list_sort($judges), '+') as judge,
+    coalesce(c.finish_reason in ('stop', 'recorded'), false) as can_be_chosen,
+    coalesce(c.model_id = $policy_model_id, false) as on_policy,
+    -- MD5 is the same in every version of every database; row order and random() are not.
+    left(md5(c.completion_id || '/' || $seed::varchar), 12) as lot
+  from in_scope c
+  left join lengths l on l.completion_id = c.completion_id
+  left join scored s on s.completion_id = c.completion_id
+),
+counted as (
+  -- A copy, by text or by tokens, never competes with its twin; a finished twin stands for both.
+  select
+    *,
+    count(score) over (partition by prompt_id) as n_scored,
+    score is not null and row_number() over (
+      partition by prompt_id, text_hash, score is null
+      order by can_be_chosen desc, lot, completion_id
+    ) > 1 as is_copy
+  from joined
+)
+select
+  prompt_id, completion_id, model_id, judge, judge_kind, score, text_hash, token_hash, n_tokens,
+  n_chars, finish_reason, can_be_chosen, origin, retokenised, on_policy, lot, n_scored, bucket,
+  is_copy or (
+    score is not null and token_hash is not null and row_number() over (
+      partition by prompt_id, token_hash, is_copy
+      order by can_be_chosen desc, lot, completion_id
+    ) > 1
+  ) as is_copy
+from counted

@@ -1,0 +1,61 @@
+-- One row per completion and judge: its score, from verdicts with status ok alone.
+--
+-- Verifiers and pointwise judges: the mean over replicates, then over aspects, and no score until
+-- every aspect that the judge asks has a verdict. Pairwise judges: the mean over opponents of P(this
+-- one is better). A judge that was edited counts with its newest version only, prompt by prompt.
+with
+judges_in_versions as (
+  select judge from judgements where kind <> 'pairwise'
+  group by judge having min(judge_id) <> max(judge_id)
+),
+newest as (
+  select prompt_id, judge, arg_max(judge_id, (created_at, judge_id)) as judge_id
+  from judgements
+  where kind <> 'pairwise' and judge in (from judges_in_versions)
+  group by prompt_id, judge
+),
+aspects_asked as (
+  select judge_id, count(*) as n
+  from (select distinct judge_id, coalesce(aspect, '') from judgements where kind <> 'pairwise')
+  group by judge_id
+),
+by_aspect as (
+  -- Decimals, because a sum of floats depends on the order of its rows and a tie must stay a tie.
+  -- NaN and infinity become null here: they are no scores.
+  select
+    j.completion_id, j.prompt_id, j.bucket, j.judge, j.judge_id, j.kind,
+    coalesce(j.aspect, '') as aspect,
+    sum(try_cast(j.score as decimal(38, 15)))::double
+      / count(try_cast(j.score as decimal(38, 15))) as score,
+    count(*) as n
+  from judgements j
+  left join newest n on n.prompt_id = j.prompt_id and n.judge = j.judge
+  where j.kind <> 'pairwise' and j.status = 'ok' and j.completion_id is not null
+    and try_cast(j.score as decimal(38, 15)) is not null
+    and (n.judge_id is null or n.judge_id = j.judge_id)
+  group by all
+),
+one_by_one as (
+  select
+    a.completion_id, a.prompt_id, a.judge, min(a.kind) as kind,
+    sum(a.score::decimal(38, 15))::double / count(*) as score,
+    sum(a.n)::bigint as n_judgements,
+    a.bucket
+  from by_aspect a
+  join aspects_asked q on q.judge_id = a.judge_id
+  group by a.completion_id, a.prompt_id, a.judge, a.judge_id, a.bucket
+  having count(*) = any_value(q.n)
+),
+against_others as (
+  select
+    completion_id, prompt_id, judge, 'pairwise' as kind,
+    sum(p::decimal(38, 15))::double / count(*) as score,
+    sum(n_judgements)::bigint as n_judgements,
+    bucket
+  from matches
+  where completion_id <> opponent_id
+  group by completion_id, prompt_id, judge, bucket
+)
+from one_by_one
+union all
+from against_others
