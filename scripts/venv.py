@@ -85,7 +85,7 @@ def make_venv() -> None:
             )
     if not (VENV / "bin" / "uv").exists():
         say("installing uv into .venv")
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
         subprocess.run([*pip, "uv>=0.8"], check=True)
 
 
