@@ -37,7 +37,7 @@ format: setup ## put the code in its one format
 
 bench: setup ## every benchmark of bench/; results in bench/results/
 	@mkdir -p bench/results
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(sort $(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lock: setup ## resolve every version anew into constraints.txt and constraints-gpu.txt
 	@$(PYTHON) scripts/venv.py lock
