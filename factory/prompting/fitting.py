@@ -1,0 +1,148 @@
+"""Fits a mapping to a file: finds the common names, and refuses a mapping that does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from factory.errors import UserError
+from factory.prompting.formats import Row
+from factory.prompting.mapping import ColumnMapping, Field, lookup
+
+Kind = Literal["prompts", "completions", "judgements"]
+
+_COMMON: dict[str, tuple[str, ...]] = {
+    "messages": ("messages", "conversation", "conversations"),
+    "text": ("prompt", "instruction", "question", "text", "problem", "query"),
+    "system": ("system", "system_prompt"),
+    "source": ("source",),
+    "source_id": ("source_id", "id", "idx", "prompt_id", "question_id", "uid", "key"),
+    "domain": ("domain", "category"),
+    "lang": ("lang", "language"),
+    "license": ("license", "licence"),
+    "reference": ("reference", "final", "expected_answer", "ground_truth", "answer"),
+    "constraints": ("constraints",),
+}
+_COMMON_COMPLETION: dict[str, tuple[str, ...]] = {
+    "completion": ("completion", "output", "response", "solution", "generation", "answer"),
+    "model": ("model", "generator", "model_name", "model_id"),
+    "finish_reason": ("finish_reason",),
+    "sample_idx": ("sample_idx", "sample"),
+}
+_COMMON_JUDGEMENT: dict[str, tuple[str, ...]] = {
+    "model_1": ("model_1", "generator_1", "model_a"),
+    "model_2": ("model_2", "generator_2", "model_b"),
+    "completion_1": ("completion_1", "output_1", "response_1", "response1", "response_a"),
+    "completion_2": ("completion_2", "output_2", "response_2", "response2", "response_b"),
+    "judge": ("judge", "annotator"),
+    "aspect": ("aspect", "criterion"),
+    "preference": ("preference", "winner"),
+    "score": ("score", "rating"),
+    "raw": ("raw", "judgement", "judgment"),
+    "rationale": ("rationale", "explanation"),
+}
+
+
+def detect(rows: Sequence[Row], *, kind: Kind) -> ColumnMapping:
+    """The mapping that the common column names give; it may lack what the verb needs."""
+    names = _names(rows)
+    tables = [_COMMON]
+    if kind != "prompts":
+        tables.append(_COMMON_COMPLETION)
+    if kind == "judgements":
+        tables.append(_COMMON_JUDGEMENT)
+    columns: dict[str, str] = {}
+    taken: set[str] = set()
+    # The rarer fields choose first: `answer` is a completion where completions are read.
+    for table in reversed(tables):
+        for field, candidates in table.items():
+            found = next((c for c in candidates if c in names and c not in taken), None)
+            if found is not None:
+                columns[field] = found
+                taken.add(found)
+    if columns.get("text") and isinstance(_first(rows, columns["text"]), list):
+        columns["messages"] = columns.pop("text")
+    answered = _answered(_first(rows, columns["messages"])) if "messages" in columns else False
+    if answered and "text" in columns:
+        del columns["messages"]
+    cut = "messages" in columns and answered
+    return ColumnMapping.model_validate(
+        {"name": "found by name", "columns": columns, "until_last_user": cut}
+    )
+
+
+def _first(rows: Sequence[Row], name: str) -> Any:
+    return next((r.values[name] for r in rows if r.values.get(name) is not None), None)
+
+
+def _answered(messages: Any) -> bool:
+    """Whether a conversation ends with the assistant's turn."""
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, dict) and (last.get("role") or last.get("from")) in {"assistant", "gpt"}
+
+
+def check(
+    mapping: ColumnMapping, rows: Sequence[Row], *, file: str, kind: Kind, command: str
+) -> None:
+    """Refuse a mapping that names a column no row has, or lacks a field the verb needs.
+
+    Raises:
+        UserError: naming the file, the field, the nearest column and the next command.
+    """
+    names = _names(rows)
+    shown = [v for row in rows for v in mapping.rows(row)]
+    for verdict in mapping.each_verdict():
+        for field, column in verdict.columns.items():
+            for name in column.column:
+                if name in names or any(lookup(v, name) is not None for v in shown):
+                    continue
+                raise _no_column(name, field, names, file=file, command=command)
+    for name in (*mapping.where, *([mapping.explode] if mapping.explode else [])):
+        if name.split(".")[0] not in names and not any(name in v for v in shown):
+            raise _no_column(name, "where", names, file=file, command=command)
+    _needs(mapping, names, file=file, kind=kind, command=command)
+
+
+def _no_column(
+    name: str, field: str, names: Iterable[str], *, file: str, command: str
+) -> UserError:
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    hint = f"the nearest is {near[0]!r}" if near else f"there are {_json(sorted(names))}"
+    return UserError(
+        f"{file}: no row has a column {name!r}, which the mapping reads as {field}; {hint}",
+        next=f"{command} --map {field}={near[0] if near else 'COLUMN'}",
+    )
+
+
+def _needs(
+    mapping: ColumnMapping, names: Iterable[str], *, file: str, kind: Kind, command: str
+) -> None:
+    has = mapping.has
+    asked = has("text") or has("messages")
+    two = has("model_1") or has("completion_1")
+    wants: list[tuple[bool, Field]] = [(asked or (kind != "prompts" and has("source_id")), "text")]
+    if kind == "completions":
+        from_chat = has("messages") and mapping.until_last_user
+        wants.append((has("completion") or has("completion_1") or from_chat, "completion"))
+        wants.append((has("model") or has("model_1"), "model"))
+    if kind == "judgements":
+        wants.append((two or has("model") or has("completion"), "completion"))
+        verdicts = mapping.each_verdict()
+        wants.append((all(v.has("judge") for v in verdicts), "judge"))
+        wants.append((all(v.has("score") or v.has("preference") for v in verdicts), "score"))
+    for met, field in wants:
+        if not met:
+            raise UserError(
+                f"{file}: no column is mapped to {field}; there are {_json(sorted(names))}",
+                next=f"{command} --map {field}=COLUMN",
+            )
+
+
+def _names(rows: Iterable[Row]) -> set[str]:
+    return {name for row in rows for name in row.values}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,97 @@
+"""Pools that are made, not read: `make: toyworld` in a recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from factory.errors import RecipeError
+from factory.prompting import toyworld
+from factory.prompting.ingest import AddReport, Defaults, finished
+from factory.prompting.writing import held
+from factory.rows import Prompt
+from factory.store import Store
+
+_HELD = "select prompt_id, pool from prompts where prompt_id in (select unnest($ids))"
+
+
+def _toyworld(rows: int, seed: int) -> Sequence[Prompt]:
+    return [task.prompt for task in toyworld.make_tasks(rows, seed=seed)]
+
+
+GENERATORS: Mapping[str, Callable[[int, int], Sequence[Prompt]]] = {"toyworld": _toyworld}
+"""Name -> (rows, seed) -> prompts."""
+
+
+def make_pool(
+    store: Store,
+    make: str,
+    *,
+    rows: int,
+    seed: int,
+    pool: str,
+    run_id: str,
+    license: str = "",
+    domain: str = "",
+    lang: str = "",
+    gate: float = 0.1,
+    dev: float = 0.05,
+) -> AddReport:
+    """Make a pool's prompts; the same arguments make the same prompts, and add them once.
+
+    What a generator says of a prompt (its domain, licence and language) goes before the arguments.
+
+    Raises:
+        RecipeError: no generator of that name, or more rows than it can make.
+    """
+    if make not in GENERATORS:
+        near = difflib.get_close_matches(make, GENERATORS, n=1) or list(GENERATORS)
+        raise RecipeError(f"no generator makes {make!r}", next=f"make: {near[0]}")
+    try:
+        prompts = GENERATORS[make](rows, seed)
+    except ValueError as bad:
+        raise RecipeError(f"pool {pool}: {bad}", next="lower rows: in the recipe") from bad
+    defaults = Defaults(pool=pool, gate=gate, dev=dev)
+    made = [
+        finished(
+            prompt.messages,
+            defaults,
+            source=prompt.source,
+            source_id=prompt.source_id,
+            domain=prompt.domain or domain,
+            lang=prompt.lang or lang,
+            license=prompt.license or license,
+            reference=prompt.reference,
+            constraints=prompt.constraints,
+        )
+        for prompt in prompts
+    ]
+    return _add(store, made, make=make, pool=pool, run_id=run_id)
+
+
+def _add(
+    store: Store, made: Sequence[dict[str, Any]], *, make: str, pool: str, run_id: str
+) -> AddReport:
+    report = AddReport(pool=pool, mapping=f"made by {make}", read=len(made))
+    there = {r["prompt_id"]: r["pool"] for r in held(store, _HELD, [p["prompt_id"] for p in made])}
+    new = [p for p in made if p["prompt_id"] not in there]
+    taken = [p for p in made if there.get(p["prompt_id"], pool) != pool]
+    report.added = store.append("prompts", new, run_id=run_id)
+    report.present = len(made) - len(new) - len(taken)
+    if taken:
+        report.dropped["duplicate"] = len(taken)
+    report.splits.update(p["split"] for p in made if there.get(p["prompt_id"], pool) == pool)
+    items = [
+        {
+            "item_kind": "prompt",
+            "item_id": p["prompt_id"],
+            "prompt_id": p["prompt_id"],
+            "reason": "duplicate",
+            "detail": f"already in pool {there[p['prompt_id']]}",
+            "scope": pool,
+        }
+        for p in taken
+    ]
+    store.drop("expand", items, run_id=run_id)
+    return report

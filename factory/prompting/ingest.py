@@ -1,0 +1,264 @@
+"""Adds prompts from a file or a dataset to a pool, and says what was left out and why.
+
+A prompt is in one pool and one split, whatever file brings it again (law 12). Rows stream through
+in batches; every batch is one commit named by its ids, so the same command after kill -9 gives the
+same tables.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from factory.prompting import fitting
+from factory.prompting.content import Rejected, conversation_of, json_of, label_of
+from factory.prompting.formats import Row
+from factory.prompting.mapping import ColumnMapping
+from factory.prompting.reading import Batch, batches, source_name
+from factory.prompting.seen import Seen
+from factory.prompting.writing import Rejects, Writer, held
+from factory.rows import bucket_of, canonical, prompt_id_of, split_of
+from factory.store import Store
+
+STAGE = "expand"
+
+_HELD = """
+    select prompt_id, pool, source, source_id, split from prompts
+    where prompt_id in (select unnest($ids))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What a prompt gets where its row says nothing, and the shares of the splits."""
+
+    pool: str
+    source: str = ""
+    license: str = ""
+    domain: str = ""
+    lang: str = ""
+    gate: float = 0.1
+    dev: float = 0.05
+
+
+@dataclass(slots=True, kw_only=True)
+class AddReport:
+    """What `add_prompts` did."""
+
+    pool: str
+    mapping: str = ""
+    read: int = 0
+    added: int = 0
+    present: int = 0
+    """Rows that an earlier run of the same command added."""
+    skipped: int = 0
+    """Rows that the mapping's `where` leaves out."""
+    dropped: Counter[str] = field(default_factory=lambda: Counter[str]())
+    splits: Counter[str] = field(default_factory=lambda: Counter[str]())
+    """Of the rows added or present."""
+
+    @property
+    def said(self) -> str:
+        """The outcome as one sentence."""
+        if self.read and not self.added:
+            return f"nothing added: {self.present} of {self.read} prompts were already in the pool"
+        return f"{self.added} of {self.read} prompts added to the pool {self.pool!r}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers, and what they amount to."""
+        return {
+            **asdict(self),
+            "dropped": dict(self.dropped),
+            "splits": dict(self.splits),
+            "said": self.said,
+        }
+
+
+def add_prompts(
+    store: Store,
+    source: str | Path,
+    *,
+    pool: str,
+    run_id: str,
+    mapping: ColumnMapping | None = None,
+    limit: int | None = None,
+    license: str = "",
+    domain: str = "",
+    lang: str = "",
+    gate: float = 0.1,
+    dev: float = 0.05,
+    max_chars: int | None = None,
+    split: str | None = None,
+    dry_run: bool = False,
+    reject_file: Path | None = None,
+) -> AddReport:
+    """Stream a source of prompts into a pool.
+
+    Args:
+        store: where they go.
+        source: a file, a directory, a saved dataset or `hf:owner/name[:config][@split]`.
+        pool: the pool's name.
+        run_id: the run that adds them.
+        mapping: which column is which field; the common column names by default.
+        limit: read at most this many rows.
+        license: for rows whose columns give none; `domain` and `lang` likewise.
+        domain: see `license`.
+        lang: see `license`.
+        gate: share of prompts held out for the gate, in [0, 1].
+        dev: share of prompts of the dev split.
+        max_chars: drop longer prompts as `too_long`; nothing is ever cut.
+        split: which split of a Hugging Face dataset to read.
+        dry_run: count and check, write nothing.
+        reject_file: JSONL of the rows left out.
+
+    Raises:
+        UserError: no such source, or a mapping that does not fit it.
+    """
+    name = source_name(source)
+    defaults = Defaults(
+        pool=pool, source=name, license=license, domain=domain, lang=lang, gate=gate, dev=dev
+    )
+    chosen = mapping
+    report = AddReport(pool=pool)
+    rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file)
+    adding = _Adding(Writer(store, run_id=run_id, dry_run=dry_run), defaults, rejects, report)
+    checked = False
+    for batch in batches(source, split=split, limit=limit):
+        if not checked and batch.rows:
+            chosen = chosen or fitting.detect(batch.rows, kind="prompts")
+            fitting.check(
+                chosen,
+                batch.rows,
+                file=str(source),
+                kind="prompts",
+                command=f"prefactory prompts add {source}",
+            )
+            report.mapping, checked = chosen.said(), True
+        adding.batch(batch, chosen or ColumnMapping(), max_chars=max_chars)
+    rejects.close()
+    report.dropped = rejects.counts
+    return report
+
+
+class _Adding:
+    """The state of one `add_prompts`: what was seen in this source so far."""
+
+    def __init__(
+        self, writer: Writer, defaults: Defaults, rejects: Rejects, report: AddReport
+    ) -> None:
+        self.writer = writer
+        self.defaults = defaults
+        self.rejects = rejects
+        self.report = report
+        self.seen = Seen()
+
+    def batch(self, batch: Batch, mapping: ColumnMapping, *, max_chars: int | None) -> None:
+        """One batch: at most one commit of prompts and one of drops."""
+        self.report.read += len(batch.rows) + len(batch.bad)
+        for bad in batch.bad:
+            self.rejects.bad(bad)
+        fresh: list[tuple[Row, dict[str, Any]]] = []
+        for row in batch.rows:
+            if not mapping.keeps(row.values):
+                self.report.skipped += 1
+                continue
+            try:
+                fresh.append((row, self._one(row, mapping, max_chars=max_chars)))
+            except Rejected as why:
+                self.rejects.refuse(row, why)
+        self._commit(fresh)
+        self.rejects.flush(self.writer)
+
+    def _one(self, row: Row, mapping: ColumnMapping, *, max_chars: int | None) -> dict[str, Any]:
+        conversation = conversation_of(row.values, mapping)
+        if conversation is None:
+            raise Rejected("empty_prompt")
+        prompt = prompt_row(
+            conversation.messages, row.values, mapping, self.defaults, number=row.number
+        )
+        if max_chars is not None and prompt["n_chars"] > max_chars:
+            raise Rejected("too_long", f"{prompt['n_chars']} characters, at most {max_chars}")
+        return prompt
+
+    def _commit(self, fresh: Sequence[tuple[Row, dict[str, Any]]]) -> None:
+        known = {
+            r["prompt_id"]: r
+            for r in held(self.writer.store, _HELD, [p["prompt_id"] for _, p in fresh])
+        }
+        new: list[dict[str, Any]] = []
+        for row, prompt in fresh:
+            identity = prompt["prompt_id"]
+            place = f"{row.file} row {row.number}"
+            times, first = self.seen.count(identity, where=place)
+            there = known.get(identity)
+            if times > 1:
+                self._duplicate(row, prompt, first)
+            elif there is None:
+                new.append(prompt)
+                self.report.splits[prompt["split"]] += 1
+            elif _same_row(there, prompt):
+                self.report.present += 1
+                self.report.splits[there["split"]] += 1
+            else:
+                first = f"pool {there['pool']}, {there['source']} {there['source_id']}"
+                self._duplicate(row, prompt, first)
+        self.report.added += self.writer.append("prompts", new)
+
+    def _duplicate(self, row: Row, prompt: Mapping[str, Any], first: str) -> None:
+        """Drop a repetition; its own name stays findable through the drop."""
+        own = {key: prompt[key] for key in ("pool", "source", "source_id")}
+        self.rejects.refuse(
+            row, Rejected("duplicate"), prompt_id=prompt["prompt_id"], first=first, **own
+        )
+
+
+def _same_row(there: Mapping[str, Any], prompt: Mapping[str, Any]) -> bool:
+    return all(there[key] == prompt[key] for key in ("pool", "source", "source_id"))
+
+
+def prompt_row(
+    messages: Sequence[Mapping[str, str]],
+    values: Mapping[str, Any],
+    mapping: ColumnMapping,
+    defaults: Defaults,
+    *,
+    number: int,
+) -> dict[str, Any]:
+    """A row of `prompts`; a row without a source id is named by its number.
+
+    Raises:
+        Rejected: when a column holds what cannot be kept.
+    """
+    named: dict[str, str] = {
+        "source": label_of(mapping.get(values, "source"), field="source") or defaults.source,
+        "source_id": label_of(mapping.get(values, "source_id"), field="source_id") or str(number),
+        "domain": label_of(mapping.get(values, "domain"), field="domain") or defaults.domain,
+        "lang": label_of(mapping.get(values, "lang"), field="lang") or defaults.lang,
+        "license": label_of(mapping.get(values, "license"), field="license") or defaults.license,
+    }
+    return finished(
+        messages,
+        defaults,
+        **named,
+        reference=json_of(mapping.get(values, "reference"), field="reference"),
+        constraints=json_of(mapping.get(values, "constraints"), field="constraints"),
+    )
+
+
+def finished(
+    messages: Sequence[Mapping[str, str]], defaults: Defaults, **columns: str | None
+) -> dict[str, Any]:
+    """A row of `prompts` from checked messages, with its id, split and bucket."""
+    identity = prompt_id_of(messages)
+    return {
+        **columns,
+        "prompt_id": identity,
+        "pool": defaults.pool,
+        "messages": canonical(list(messages)).decode(),
+        "n_chars": sum(len(m["content"]) for m in messages),
+        "split": split_of(identity, gate=defaults.gate, dev=defaults.dev),
+        "bucket": bucket_of(identity),
+    }
