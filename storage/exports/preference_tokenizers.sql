@@ -1,0 +1,8 @@
+-- The tokenizers behind a strategy's pairs, the commonest first.
+select m.tokenizer_digest, any_value(m.template_digest) as template_digest, count(*) as n
+from pairs p
+join models m on m.model_id = p.chosen_model_id
+where p.strategy_id = $strategy_id and m.tokenizer_digest is not null
+  and ($round is null or (p.run_id = $run_id and p.round = $round))
+group by m.tokenizer_digest
+order by n desc, m.tokenizer_digest
