@@ -34,6 +34,10 @@ from factory.sampling.frames import read_frame, requests_of, samples_table, writ
 _PR_SET_PDEATHSIG = 1
 
 
+class Refused(Exception):
+    """The engine failed; the parent has been told and the log has the traceback."""
+
+
 class Backend(Protocol):
     """A loaded model, inside the engine's process."""
 
@@ -69,9 +73,14 @@ def main(engine: str, control_fd: int, parent: int) -> None:
                 children.discard(order["pid"])
                 answer = {"status": _end(order["pid"])}
             control.sendall(json.dumps(answer).encode())
+    except BaseException:
+        traceback.print_exc()
     finally:
         for pid in children:
             _end(pid)
+        sys.stderr.flush()
+        # Taking down thousands of modules in order takes seconds and frees nothing.
+        os._exit(0)
 
 
 def _parent_speaks(control: socket.socket, parent: int) -> bool:
@@ -111,6 +120,8 @@ def _fork(module: Any, order: Mapping[str, Any], fds: list[int], control: socket
         os.dup2(fds[2], 2)
         serve(module, order, os.fdopen(fds[0], "rb"), os.fdopen(fds[1], "wb"))
         code = 0
+    except Refused:
+        code = 2
     except BaseException:
         traceback.print_exc()
     finally:
@@ -142,7 +153,7 @@ def serve(module: Any, order: Mapping[str, Any], requests: BinaryIO, replies: Bi
         )
     except BaseException as error:
         _refuse(replies, error)
-        raise
+        raise Refused from error
     write_frame(replies, {"version": backend.version, "max_model_len": backend.max_model_len})
     while True:
         try:
@@ -155,7 +166,7 @@ def serve(module: Any, order: Mapping[str, Any], requests: BinaryIO, replies: Bi
             samples = backend.generate(requests_of(table), params)
         except BaseException as error:
             _refuse(replies, error)
-            raise
+            raise Refused from error
         write_frame(replies, {"n": len(samples)}, samples_table(samples))
 
 
@@ -166,6 +177,9 @@ def _params(given: Mapping[str, Any]) -> SamplingParams:
 
 
 def _refuse(replies: BinaryIO, error: BaseException) -> None:
+    # Logged first: who reads the refusal may end this process at once.
+    traceback.print_exc()
+    sys.stderr.flush()
     write_frame(replies, {"error": f"{type(error).__name__}: {error}"[:2000]})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -30,7 +31,7 @@ _MEND_MEMORY = (
     "give the engine less: sampling.settings max_model_len, max_num_seqs or batch_size lower, "
     "gpu_memory_utilization or VLLM_CPU_KVCACHE_SPACE to fit the machine"
 )
-_SECRET = re.compile(r"(_API_KEY|_TOKEN|_SECRET|_PASSWORD|_SECRET_KEY|_ACCESS_KEY_ID)$")
+_SECRET = re.compile(r"(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$")
 
 # Engines read local files only and report to nobody.
 QUIET = {
@@ -100,13 +101,14 @@ class ProcessSampler:
         """End the process and everything it started."""
         if self._pid is None:
             return
-        pid, self._pid = self._pid, None
+        self._end(self._pid)
+
+    def _end(self, pid: int) -> int:
+        self._pid = None
         for pipe in (self._requests, self._replies):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                continue
-        self._server.end(pid)
+        return self._server.end(pid)
 
     def _read(self, when: str) -> tuple[dict[str, Any], Any]:
         try:
@@ -130,8 +132,7 @@ class ProcessSampler:
 
     def _died(self, when: str) -> NoReturn:
         assert self._pid is not None
-        pid, self._pid = self._pid, None
-        status = self._server.end(pid)
+        status = self._end(self._pid)
         tail = _tail(self._log)
         if _OUT_OF_MEMORY.search(tail):
             why = "it ran out of memory"

@@ -1,0 +1,319 @@
+"""Engines in processes of their own: exact ids, and no process left behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.errors import StageFailed, UserError
+from factory.rows import SamplingParams
+from factory.sampling import base
+from factory.sampling.base import Sampled, Sampler, SampleRequest, open_sampler
+from factory.sampling.engines.echo import EchoSampler
+from factory.sampling.engines.process import ProcessSampler, _environment
+from tests.sampling.conftest import ASSISTANT, BOS, END, EOS, USER
+
+Key = tuple[str, int]
+
+
+def requests(*, n: int = 4, first_idx: int = 0) -> list[SampleRequest]:
+    """Five prompts of different lengths."""
+    return [
+        SampleRequest(
+            f"p{i}", [BOS, USER, *range(50, 51 + 3 * i), END, ASSISTANT], first_idx, n,
+            1000 * i + first_idx,
+        )
+        for i in range(5)
+    ]  # fmt: skip
+
+
+def by_key(samples: Sequence[Sampled]) -> dict[Key, Sampled]:
+    found = {(s.prompt_id, s.sample_idx): s for s in samples}
+    assert len(found) == len(samples)
+    return found
+
+
+def reference_logprobs(model_dir: Path, prompt: list[int], ids: list[int]) -> list[float]:
+    """What transformers itself gives the sampled ids at temperature 1."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(str(model_dir), dtype=torch.float32).eval()
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+    return logits.log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].tolist()
+
+
+def open_on(engine: str, model_dir: Path, log: Path, **settings: object) -> Any:
+    return open_sampler(engine, model_dir, settings=settings, log=log, max_model_len=96)
+
+
+@pytest.fixture(
+    scope="module", params=["transformers", pytest.param("vllm", marks=pytest.mark.vllm)]
+)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def log(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs") / f"{engine}.log"
+
+
+@pytest.fixture(scope="module")
+def sampler(engine: str, model_dir: Path, log: Path) -> Iterator[Sampler]:
+    opened = open_on(engine, model_dir, log)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def whole(sampler: Sampler) -> dict[Key, Sampled]:
+    return by_key(sampler.sample(requests(), SamplingParams(max_tokens=40)))
+
+
+# --- exactness ------------------------------------------------------------------------------------
+
+
+def test_every_sample_of_every_prompt_comes_back_with_its_index(
+    sampler: Sampler, whole: dict[Key, Sampled]
+) -> None:
+    assert set(whole) == {(f"p{i}", j) for i in range(5) for j in range(4)}
+    assert len({tuple(s.token_ids) for s in whole.values()}) > 15
+    assert sampler.max_model_len == 96
+
+
+def test_the_same_weights_and_request_give_the_same_ids_in_a_new_engine(
+    engine: str, model_dir: Path, log: Path, whole: dict[Key, Sampled]
+) -> None:
+    again = open_on(engine, model_dir, log)
+    assert by_key(again.sample(requests(), SamplingParams(max_tokens=40))) == whole
+    again.close()
+
+
+def test_a_sample_is_the_same_alone_and_with_its_siblings(
+    sampler: Sampler, whole: dict[Key, Sampled]
+) -> None:
+    params = SamplingParams(max_tokens=40)
+    rest = by_key(sampler.sample(requests(first_idx=2, n=2), params))
+    alone = by_key(sampler.sample(requests(first_idx=3, n=1)[2:3], params))
+    for key, sample in (rest | alone).items():
+        assert sample.token_ids == whole[key].token_ids
+
+
+def test_logprobs_are_those_of_the_unmodified_distribution(
+    sampler: Sampler, model_dir: Path
+) -> None:
+    params = SamplingParams(max_tokens=12, temperature=0.5, top_p=0.8, repetition_penalty=1.3)
+    for request, sample in zip(requests(n=1), sampler.sample(requests(n=1), params), strict=True):
+        expected = reference_logprobs(model_dir, request.prompt_token_ids, sample.token_ids)
+        assert sample.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_sampled_stop_token_is_kept_and_its_text_is_not(whole: dict[Key, Sampled]) -> None:
+    stopped = [s for s in whole.values() if s.finish_reason == "stop"]
+    cut = [s for s in whole.values() if s.finish_reason == "length"]
+    assert stopped
+    assert cut
+    for sample in stopped:
+        # END is a stop token only in generation_config.json, EOS in the tokenizer as well.
+        assert sample.token_ids[-1] in {EOS, END}
+        assert not {EOS, END} & set(sample.token_ids[:-1])
+        assert "<" + "/s>" not in sample.text
+    assert all(len(s.token_ids) == 40 for s in cut)
+    assert not any({EOS, END} & set(s.token_ids) for s in cut)
+
+
+def test_greedy_samples_are_the_likeliest_tokens_and_all_alike(
+    sampler: Sampler, model_dir: Path
+) -> None:
+    samples = sampler.sample(requests(n=3)[:1], SamplingParams(max_tokens=6, temperature=0))
+    assert [s.sample_idx for s in samples] == [0, 1, 2]
+    assert len({tuple(s.token_ids) for s in samples}) == 1
+    top_1 = sampler.sample(requests(n=1)[:1], SamplingParams(max_tokens=6, top_k=1))
+    assert top_1[0].token_ids == samples[0].token_ids
+
+
+def test_a_stop_string_ends_the_text_before_it_and_keeps_every_sampled_id(
+    sampler: Sampler, whole: dict[Key, Sampled]
+) -> None:
+    letters = {k: [c for c in s.text[3:] if c in "aehlopst"] for k, s in whole.items()}
+    key = max(letters, key=lambda k: len(letters[k]))
+    stop = letters[key][0]
+    asked = [r for r in requests(n=1, first_idx=key[1]) if r.prompt_id == key[0]]
+    found = sampler.sample(asked, SamplingParams(max_tokens=40, stop=(stop,)))[0]
+    assert found.finish_reason == "stop"
+    assert stop not in found.text
+    assert whole[key].text.startswith(found.text)
+    assert found.token_ids == whole[key].token_ids[: len(found.token_ids)]
+
+
+def test_nothing_asked_is_nothing_answered(sampler: Sampler) -> None:
+    assert sampler.sample([], SamplingParams()) == []
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+def gone(pid: int, *, within: float = 30) -> bool:
+    """Wait for a process that need not be our child to end."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], within)[0])
+    finally:
+        os.close(pidfd)
+
+
+def test_an_engine_that_dies_fails_the_stage_and_names_its_log(
+    engine: str, model_dir: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "engine.log"
+    opened = open_on(engine, model_dir, log)
+    os.kill(opened._pid, signal.SIGKILL)
+    with pytest.raises(StageFailed) as caught:
+        opened.sample(requests(), SamplingParams())
+    assert str(log) in str(caught.value)
+    assert "killed from outside (signal 9)" in str(caught.value)
+    opened.close()
+    with pytest.raises(StageFailed, match="closed"):
+        opened.sample(requests(), SamplingParams())
+
+
+def test_a_model_that_cannot_be_loaded_shows_the_end_of_the_log(
+    engine: str, own_model: Path, tmp_path: Path
+) -> None:
+    (own_model / "model.safetensors").write_bytes(b"not safetensors")
+    with pytest.raises(StageFailed) as caught:
+        open_on(engine, own_model, tmp_path / "engine.log")
+    assert "Traceback" in (tmp_path / "engine.log").read_text()
+    assert str(tmp_path / "engine.log") in str(caught.value)
+
+
+def test_an_unknown_engine_setting_is_an_error_with_its_name(
+    engine: str, model_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises((UserError, StageFailed), match="no_such_setting"):
+        open_on(engine, model_dir, tmp_path / "engine.log", no_such_setting=1)
+
+
+PARENT = """
+import os, sys
+from pathlib import Path
+from factory.sampling.base import open_sampler
+sampler = open_sampler("transformers", Path(sys.argv[1]), settings={}, log=Path(sys.argv[2]))
+print(sampler._pid, sampler._server.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd")
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+def test_no_engine_outlives_a_parent_that_was_killed(
+    model_dir: Path, tmp_path: Path, death: signal.Signals
+) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(model_dir), str(tmp_path / "log")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert parent.stdin and parent.stdout
+    child, server = map(int, parent.stdout.readline().split())
+    parent.send_signal(death)
+    parent.wait()
+    assert gone(server)
+    assert gone(child)
+    parent.stdin.close()
+    parent.stdout.close()
+
+
+def test_closing_ends_the_process(engine: str, model_dir: Path, log: Path) -> None:
+    opened: ProcessSampler = open_on(engine, model_dir, log)
+    pid = opened._pid
+    assert pid is not None
+    opened.close()
+    opened.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_running_out_of_memory_is_recognised_and_says_what_to_lower(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n")
+    opened = open_on("transformers", model_dir, log)
+    os.kill(opened._pid, signal.SIGKILL)
+    with pytest.raises(StageFailed, match="ran out of memory"):
+        opened.sample(requests(), SamplingParams())
+
+
+def test_the_batch_is_halved_when_memory_runs_out(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from factory.sampling.engines.transformers import TransformersBackend
+
+    backend = TransformersBackend(model_dir, settings={"dtype": "float32"}, max_model_len=96)
+    params = SamplingParams(max_tokens=5)
+    whole = by_key(backend.generate(requests(), params))
+    real, sizes = backend._batch, []
+
+    def small(batch: Any, params: SamplingParams) -> Any:
+        sizes.append(len(batch))
+        if len(batch) > 8:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return real(batch, params)
+
+    monkeypatch.setattr(backend, "_batch", small)
+    halved = by_key(backend.generate(requests(), params))
+    assert sizes == [20, 20, 16, 8, 8, 4]
+    assert {k: s.token_ids for k, s in halved.items()} == {k: s.token_ids for k, s in whole.items()}
+    assert "batch_size is now 8" in capfd.readouterr().out
+
+
+def test_no_secret_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    given = _environment()
+    assert "secret" not in given.values()
+    assert given["VLLM_NO_USAGE_STATS"] == given["DO_NOT_TRACK"] == given["HF_HUB_OFFLINE"] == "1"
+
+
+# --- choosing an engine ---------------------------------------------------------------------------
+
+
+def test_auto_is_vllm_where_it_can_run_and_else_transformers_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(base, "_has_gpu", lambda: False)
+    monkeypatch.setattr(base, "_has_avx2", lambda: True)
+    assert base.resolve_engine("auto") == "vllm"
+    assert not caplog.records
+    monkeypatch.setattr(base, "_has_avx2", lambda: False)
+    assert base.resolve_engine("auto") == "transformers"
+    assert "no AVX2" in caplog.text
+
+
+def test_an_unknown_engine_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(UserError, match="auto, echo, transformers, vllm"):
+        base.resolve_engine("vlm")
+
+
+def test_the_echo_is_deterministic_and_says_only_what_it_heard() -> None:
+    heard = [ord(c) for c in "hello"]
+    request = SampleRequest("p", heard, 0, 50, 3)
+    first, second = (EchoSampler().sample([request], SamplingParams()) for _ in range(2))
+    assert first == second
+    assert len({s.text for s in first}) > 5
+    assert all(s.text in "hello" for s in first)
+    assert {s.finish_reason for s in first} == {"stop"}
