@@ -17,19 +17,18 @@ setup: ## make .venv with everything in it (EXTRAS=gpu,lora,dev for a CUDA machi
 	@$(PYTHON) scripts/venv.py setup --extras $(EXTRAS)
 
 run: setup ## two on-policy rounds for real, in ./workspace
-	@test -e $(WORKSPACE)/workspace.yaml || $(BIN)/prefactory init $(WORKSPACE)
+	@test -d $(WORKSPACE)/lake || $(BIN)/prefactory init $(WORKSPACE)
 	$(BIN)/prefactory run quickstart --workspace $(WORKSPACE)
 
 test: setup ## the test suite (PYTEST_ARGS="-k ids" for a part of it)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: setup ## lint, format, types, imports, house rules
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/pyright --project tests/pyrightconfig.json
-	$(BIN)/lint-imports --no-cache
-	$(BIN)/python scripts/check_house.py
+check: setup ## lint, format, types, imports, house rules: all of them, then the verdict
+	@failed=; for step in "ruff check ." "ruff format --check ." "pyright" \
+		"pyright --project tests/pyrightconfig.json" "lint-imports --no-cache" \
+		"python scripts/check_house.py"; do \
+		echo "== $$step"; $(BIN)/$$step || failed="$$failed [$$step]"; \
+	done; test -z "$$failed" || { echo "check: failed:$$failed" >&2; exit 1; }
 
 format: setup ## put the code in its one format
 	$(BIN)/ruff check --fix .

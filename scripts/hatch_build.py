@@ -17,7 +17,7 @@ class ContentRooms(BuildHookInterface[Any]):
     """Adds every content room to a standard wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Map each room to its place; a room that is missing fails the build.
+        """Map each room to its place; a room without a file is no folder in a checkout.
 
         Args:
             version: "standard" for a wheel, "editable" for an editable install.
@@ -26,4 +26,6 @@ class ContentRooms(BuildHookInterface[Any]):
         if version != "standard":
             return
         for room in ROOMS:
-            build_data["force_include"][str(Path(self.root) / room)] = f"factory/_rooms/{room}"
+            folder = Path(self.root) / room
+            if folder.is_dir():
+                build_data["force_include"][str(folder)] = f"factory/_rooms/{room}"

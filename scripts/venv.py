@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -108,9 +109,13 @@ def setup(extras: list[str]) -> None:
 
 
 def digest_of(extras: list[str]) -> str:
-    """What the installed set depends on, as one hash."""
-    digest = hashlib.sha256(",".join(extras).encode())
-    for name in ("pyproject.toml", constraints_of(extras), "scripts/venv.py"):
+    """What the installed set depends on, as one hash; the settings of linters are no part of it."""
+    import tomllib  # only from Python 3.11 on, which is known here
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    parts = [extras, settings["build-system"], settings["project"], settings["tool"]["uv"]]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for name in (constraints_of(extras), "scripts/venv.py"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()
 
@@ -138,9 +143,9 @@ def registry_env() -> dict[str, str]:
     env = dict(os.environ)
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "config", "list"]
     listed = subprocess.run(pip, check=False, capture_output=True, text=True).stdout
-    told = {}
-    # Later lines win in pip: files in order, then the environment (":env:.name").
-    for line in listed.splitlines():
+    told: dict[str, str] = {}
+    # `global.find-links='...'`, or from the environment, which wins: `:env:.find-links='...'`.
+    for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):
         name, _, value = line.partition("=")
         told[name.rpartition(".")[2]] = value.strip("'\"").replace("\\n", " ")
     for setting, variable in (

@@ -22,8 +22,8 @@ os.environ.update(
 # A first flow starts a temporary server, which takes over Prefect's own 20 s on a busy machine.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# No recipe setting of the person who runs the tests reaches a test.
-for _name in [name for name in os.environ if name.startswith("FACTORY__")]:
+# No workspace or recipe setting of the person who runs the tests reaches a test.
+for _name in [name for name in os.environ if name.startswith("FACTORY_")]:
     del os.environ[_name]
 
 ROOT = Path(__file__).resolve().parent.parent

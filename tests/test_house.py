@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -295,3 +297,72 @@ def test_every_make_target_is_explained(repository):
     helped = run("make", "help", cwd=repository).stdout
     assert {"setup", "run", "test", "check", "bench", "lock"} <= set(targets)
     assert [target for target in targets if f"make {target} " not in helped] == []
+
+
+@pytest.fixture
+def venv(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """scripts/venv.py, with its stamp in a folder of the test."""
+    spec = importlib.util.spec_from_file_location("venv_script", repository / "scripts/venv.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "STAMP", tmp_path / "stamp")
+    return module
+
+
+def test_setup_goes_on_without_vllm_where_its_installation_fails(venv, monkeypatch, capsys):
+    asked: list[list[str]] = []
+
+    def install(extras: list[str]) -> bool:
+        asked.append(extras)
+        return "cpu" not in extras
+
+    monkeypatch.setattr(venv, "install", install)
+    monkeypatch.setattr(venv, "no_vllm_here", lambda: None)
+    venv.setup(["cpu", "dev"])
+    assert asked == [["cpu", "dev"], ["dev"]]
+    assert "the `transformers` engine will be used" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("linux", "aarch64")])
+def test_setup_does_not_try_vllm_where_it_has_no_wheel(venv, monkeypatch, capsys, system, machine):
+    asked: list[list[str]] = []
+    monkeypatch.setattr(venv, "install", lambda extras: asked.append(extras) or True)
+    monkeypatch.setattr(venv.sys, "platform", system)
+    monkeypatch.setattr(venv.platform, "machine", lambda: machine)
+    venv.setup(["cpu", "dev"])
+    assert asked == [["dev"]]
+    assert "no vLLM here" in capsys.readouterr().out
+
+
+def test_setup_does_nothing_the_second_time(venv, monkeypatch, capsys):
+    asked: list[list[str]] = []
+    monkeypatch.setattr(venv, "install", lambda extras: asked.append(extras) or True)
+    venv.setup(["dev"])
+    venv.setup(["dev"])
+    assert asked == [["dev"]]
+    assert capsys.readouterr().out == "setup: .venv is up to date\n"
+    venv.setup(["dev", "lora"])
+    assert asked[1:] == [["dev", "lora"]]
+
+
+def test_setup_that_cannot_install_says_what_to_type(venv, monkeypatch):
+    monkeypatch.setattr(venv, "install", lambda extras: False)
+    with pytest.raises(venv.Unusable) as failed:
+        venv.setup(["dev"])
+    assert failed.value.args[1].endswith("make setup")
+
+
+def test_uv_looks_for_wheels_where_pip_was_told_to(venv, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", "/first /second")
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    env = venv.registry_env()
+    assert env["UV_FIND_LINKS"] == "/first,/second"
+
+
+def test_a_cpu_torch_is_asked_for_where_no_wheels_are_given(venv, monkeypatch):
+    monkeypatch.setattr(venv.sys, "platform", "linux")
+    assert [options[-1] for options in venv.attempts(["cpu", "dev"], {})] == ["--torch-backend=cpu"]
+    given = venv.attempts(["cpu", "dev"], {"UV_FIND_LINKS": "/wheels"})
+    assert "--torch-backend=cpu" not in given[0]
