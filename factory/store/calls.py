@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from factory.errors import BudgetExhausted
 from factory.store import tables as t
@@ -81,7 +81,11 @@ class Calls(Database):
     """The part of the ledger that paid calls use."""
 
     def reserve_and_send(
-        self, intents: Sequence[CallIntent], *, budget_id: str | None = None
+        self,
+        intents: Sequence[CallIntent],
+        *,
+        budget_id: str | None = None,
+        batch_id: str | None = None,
     ) -> set[str]:
         """Write calls as `sent` and reserve their price, in one transaction.
 
@@ -95,46 +99,35 @@ class Calls(Database):
             return set()
         now = time.time()
         prices = {i.call_id: i.reserve_microusd for i in intents}
+        claim = self._claim()
+        # In one order everywhere, so that two processes never wait for each other in a circle.
+        rows = [
+            _as_row(i, owner=self.owner, budget_id=budget_id, now=now) | {"batch_id": batch_id}
+            for i in sorted({i.call_id: i for i in intents}.values(), key=lambda i: i.call_id)
+        ]
         with self.transaction() as con:
-            claimed: dict[str, int] = {}
-            for part in _parts(intents):
-                found = con.execute(self._send(part, budget_id=budget_id, now=now))
-                claimed |= {row.call_id: row.attempts for row in found}
+            claimed = {row.call_id: row.attempts for row in con.execute(claim, rows)}
             self._reserve(con, budget_id, sum(prices[i] for i in claimed))
-            rows = [
-                {
-                    "call_id": i,
-                    "attempt": n,
-                    "owner": self.owner,
-                    "sent_at": now,
-                    "cost_microusd": 0,
-                }
+            tried = [
+                {"call_id": i, "attempt": n, "owner": self.owner, "sent_at": now}
                 for i, n in claimed.items()
             ]
-            for part in _parts(rows):
-                con.execute(self.upsert(t.attempts, list(part), on_conflict="nothing"))
+            if tried:
+                con.execute(self.upsert(t.attempts), tried)
         return set(claimed)
 
-    def _send(self, intents: Sequence[CallIntent], *, budget_id: str | None, now: float) -> Any:
-        rows = [
-            {
-                "call_id": i.call_id, "kind": i.kind, "endpoint": i.endpoint, "model": i.model,
-                "request_hash": i.request_hash, "state": "sent", "attempts": 1,
-                "owner": self.owner, "budget_id": budget_id, "run_id": i.run_id,
-                "reserve_microusd": i.reserve_microusd, "cost_microusd": 0, "sent_at": now,
-            }
-            for i in intents
-        ]  # fmt: skip
+    def _claim(self) -> Any:
+        """Insert calls as `sent`, and take the failed ones again; gives what was claimed."""
         again = {
             "state": "sent",
             "attempts": t.calls.c.attempts + 1,
-            "owner": self.owner,
-            "sent_at": now,
-            "budget_id": budget_id,
             # The old reservation was freed when the attempt failed or was found in doubt.
-            "reserve_microusd": lambda new: new.reserve_microusd,
+            **{
+                name: lambda new, name=name: getattr(new, name)
+                for name in ("owner", "sent_at", "budget_id", "batch_id", "reserve_microusd")
+            },
         }
-        claim = self.upsert(t.calls, rows, on_conflict=again, where=t.calls.c.state == "failed")
+        claim = self.upsert(t.calls, on_conflict=again, where=t.calls.c.state == "failed")
         return claim.returning(t.calls.c.call_id, t.calls.c.attempts)
 
     def _reserve(self, con: Connection, budget_id: str | None, amount: int) -> None:
@@ -172,23 +165,27 @@ class Calls(Database):
         c = t.calls.c
         by_id = {r.call_id: r for r in results}
         found = con.execute(
-            select(c.call_id, c.attempts, c.budget_id, c.reserve_microusd).where(
-                c.call_id.in_(list(by_id)), c.state != "done"
-            )
+            select(c.call_id, c.attempts, c.state, c.budget_id, c.reserve_microusd)
+            .where(c.call_id.in_(list(by_id)), c.state != "done")
+            .order_by(c.call_id)
+            .with_for_update()
         ).all()
         freed: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         writes: list[dict[str, Any]] = []
-        for call_id, attempt, budget_id, reserved in found:
+        for call_id, attempt, state, budget_id, reserved in found:
             result = by_id[call_id]
+            if state == "failed" and result.state == "failed":
+                continue  # told twice
             writes.append(_as_write(result, attempt=attempt, now=now))
             if budget_id is not None:
-                freed[budget_id][0] += reserved
-                freed[budget_id][1] += result.cost_microusd
+                # A failed call has no reservation left; a held one counts as spent at its price.
+                freed[budget_id][0] += reserved if state in {"sent", "in_doubt"} else 0
+                freed[budget_id][1] += result.cost_microusd - (reserved if state == "held" else 0)
         if not writes:
             return
         con.execute(_FINISH_CALL, writes)
         con.execute(_FINISH_ATTEMPT, writes)
-        for budget_id, (reserved, spent) in freed.items():
+        for budget_id, (reserved, spent) in sorted(freed.items()):
             b = t.budgets.c
             con.execute(
                 update(t.budgets)
@@ -209,58 +206,6 @@ class Calls(Database):
                 for row in con.execute(select(*columns).where(t.calls.c.call_id.in_(part))):
                     found[row[0]] = CallRow(**dict(zip(names, row, strict=True)))
         return found
-
-    def mark_in_doubt(self, *, is_dead: Any) -> list[str]:
-        """Calls in flight whose owner is dead become `in_doubt`; their reservation stays counted.
-
-        Args:
-            is_dead: says of an owner whether it can no longer answer.
-        """
-        c = t.calls.c
-        with self.transaction() as con:
-            owners = con.execute(select(c.owner).where(c.state == "sent").distinct()).scalars()
-            dead = [o for o in owners if o != self.owner and is_dead(o)]
-            if not dead:
-                return []
-            where = (c.state == "sent", c.owner.in_(dead))
-            ids = list(con.execute(select(c.call_id).where(*where)).scalars())
-            con.execute(update(t.calls).where(*where).values(state="in_doubt"))
-        return ids
-
-    def release_in_doubt(self, call_ids: Sequence[str], *, hold: bool) -> None:
-        """Decide on calls in doubt: hold them, or free them to be sent again.
-
-        Their price counts as spent either way: the vendor may have billed it.
-        """
-        c = t.calls.c
-        with self.transaction() as con:
-            for part in _parts(list(call_ids)):
-                where = (c.call_id.in_(part), c.state == "in_doubt")
-                sums = con.execute(
-                    select(c.budget_id, func.sum(c.reserve_microusd))
-                    .where(*where, c.budget_id.is_not(None))
-                    .group_by(c.budget_id)
-                ).all()
-                for budget_id, amount in sums:
-                    b = t.budgets.c
-                    con.execute(
-                        update(t.budgets)
-                        .where(b.budget_id == budget_id)
-                        .values(
-                            reserved_microusd=b.reserved_microusd - amount,
-                            spent_microusd=b.spent_microusd + amount,
-                        )
-                    )
-                con.execute(
-                    update(t.attempts)
-                    .where(t.attempts.c.call_id.in_(part), t.attempts.c.ended_at.is_(None))
-                    .values(outcome="in_doubt")
-                )
-                con.execute(
-                    update(t.calls)
-                    .where(*where)
-                    .values(state="held" if hold else "failed", outcome="in_doubt")
-                )
 
 
 _FINISH_CALL = (
@@ -290,9 +235,25 @@ _FINISH_ATTEMPT = (
 )
 
 
+def _as_row(intent: CallIntent, *, owner: str, budget_id: str | None, now: float) -> dict[str, Any]:
+    return {
+        "call_id": intent.call_id, "kind": intent.kind, "endpoint": intent.endpoint,
+        "model": intent.model, "request_hash": intent.request_hash, "state": "sent",
+        "attempts": 1, "owner": owner, "budget_id": budget_id, "run_id": intent.run_id,
+        "reserve_microusd": intent.reserve_microusd, "cost_microusd": 0, "sent_at": now,
+    }  # fmt: skip
+
+
 def _as_write(result: CallResult, *, attempt: int, now: float) -> dict[str, Any]:
-    values = {f"b_{name}": getattr(result, name) for name in CallResult.__slots__}
+    values = {f"b_{name}": _storable(getattr(result, name)) for name in CallResult.__slots__}
     return values | {"b_done_at": now, "b_attempt": attempt}
+
+
+def _storable(value: object) -> object:
+    """Text as both databases take it: PostgreSQL has no NUL, neither has lone surrogates."""
+    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
+        return value
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _parts(items: Sequence[_T]) -> Iterable[Sequence[_T]]:

@@ -7,6 +7,7 @@ readers never wait, and writers wait up to a minute for each other.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from functools import cache
 from typing import Any
 
 import psutil
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from factory.errors import MissingExtra, UserError
 
 BUSY_SECONDS = 60.0
 
@@ -27,24 +31,42 @@ class Database:
         self.url = url
         self.owner = owner or process_owner()
         self.engine = _engine(url)
+        self.postgres = self.engine.dialect.name == "postgresql"
+        self.shown = make_url(url).render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One durable write transaction; it is on disk when the block ends."""
-        with self.engine.begin() as con:
+    def transaction(self, *, alone: str = "") -> Iterator[Connection]:
+        """One durable write transaction; it is on disk when the block ends.
+
+        Args:
+            alone: a name under which transactions run one after another, for those that decide by
+                what they read. SQLite's writers always do.
+
+        Raises:
+            UserError: when the disk is full, the file cannot be written, or another process has
+                held the ledger for longer than `BUSY_SECONDS`. Nothing was written then.
+        """
+        with _explained(self.shown), self.engine.begin() as con:
+            if alone and self.postgres:
+                con.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"factory:{alone}"))))
             yield con
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent read that no writer waits for."""
-        with self.engine.connect().execution_options(reading=True) as con:
+        with _explained(self.shown), self.engine.connect() as plain:
+            con = plain.execution_options(reading=True)
             yield con
             con.rollback()
 
     def upsert(
         self,
         table: Table,
-        rows: list[dict[str, Any]],
+        rows: list[dict[str, Any]] | None = None,
         *,
         on_conflict: str | Mapping[str, Any] = "nothing",
         where: Any = None,
@@ -52,10 +74,11 @@ class Database:
         """`insert … on conflict` in the dialect of this ledger.
 
         `on_conflict` is "nothing", or the columns to set; a callable value gets the excluded row.
-        `where` limits which present rows are updated.
+        `where` limits which present rows are updated. Without `rows` the statement is executed with
+        a list of them, which is compiled once whatever their number.
         """
-        make = postgresql.insert if self.engine.dialect.name == "postgresql" else sqlite.insert
-        statement: Any = make(table).values(rows)
+        make = postgresql.insert if self.postgres else sqlite.insert
+        statement: Any = make(table).values(rows) if rows is not None else make(table)
         key = [c.name for c in table.primary_key]
         if isinstance(on_conflict, str):
             return statement.on_conflict_do_nothing(index_elements=key)
@@ -65,8 +88,8 @@ class Database:
 
 
 def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+    if url.startswith("postgres"):
+        return _postgres(url)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -84,6 +107,57 @@ def _engine(url: str) -> Engine:
         con.exec_driver_sql("begin" if reading else "begin immediate")
 
     return engine
+
+
+def _postgres(url: str) -> Engine:
+    # SQLAlchemy knows neither the short scheme nor that psycopg 3 is the driver we ship.
+    full = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+    try:
+        engine = create_engine(full, pool_pre_ping=True)
+    except ImportError as missing:
+        raise MissingExtra(
+            "a PostgreSQL ledger needs psycopg", next="pip install 'prefactory[postgres]'"
+        ) from missing
+
+    @event.listens_for(engine, "connect")
+    def durable(raw: Any, _record: object) -> None:
+        # A server may be configured to answer before the log is on its disk.
+        raw.execute("set synchronous_commit = on")
+        raw.execute(f"set lock_timeout = '{BUSY_SECONDS:.0f}s'")
+        raw.commit()
+
+    return engine
+
+
+@contextmanager
+def _explained(shown: str) -> Iterator[None]:
+    """What a user can mend, in one sentence."""
+    try:
+        yield
+    except DBAPIError as failed:
+        said = str(failed.orig)
+        if "locked" in said or "lock timeout" in said:
+            raise UserError(
+                f"the ledger {shown} has been locked by another process for "
+                f"{BUSY_SECONDS:.0f} s; nothing was written",
+                next="prefactory status  # then type the same command again: it goes on from here",
+            ) from failed
+        if "full" in said or "disk I/O error" in said or "No space left" in said:
+            raise UserError(
+                f"there is no room left to write the ledger {shown}; nothing of it was kept",
+                next="df -h  # free some space, then type the same command again",
+            ) from failed
+        if "readonly database" in said or "read-only" in said:
+            raise UserError(
+                f"the ledger {shown} cannot be written",
+                next="ls -l ledger.sqlite*  # then chmod or chown them, and their folder",
+            ) from failed
+        if "connection failed" in said or "server closed" in said or "Connection refused" in said:
+            raise UserError(
+                f"the ledger {shown} cannot be reached: {said.splitlines()[0]}",
+                next="start its PostgreSQL server, then type the same command again",
+            ) from failed
+        raise
 
 
 @cache

@@ -4,10 +4,10 @@ A narrow profile of Delta on purpose: append and compact. No partitions (a parti
 only in the path), no deletion vectors and no column mapping (DuckDB reads the files directly and
 would show deleted rows or other names), no overwrite, merge, restore or z-order.
 
-delta-rs never calls fsync, so an acknowledged commit could vanish at a power cut: after each
-commit the files it added, its log entry and both directories are synced before anyone is told
-(0.13 to 1 ms). Delta does not refuse the same transaction twice: the check on a fresh table under
-the lock does.
+delta-rs never calls fsync, so an acknowledged commit could vanish at a power cut: a data file is
+written and synced by us before it is committed, its log entry and the folders before anyone is
+told. Delta does not refuse the same transaction twice: the check on a fresh table under the lock
+does. A data file's name begins with the hash of its bytes, so that rot can be found.
 """
 
 from __future__ import annotations
@@ -15,67 +15,143 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Transaction
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
-from factory.errors import StoreError
-from factory.rows import SCHEMAS
+from factory.errors import FactoryError, StoreError
+from factory.rows import KEYS, SCHEMAS
+from factory.store import log
+from factory.store.columns import (
+    as_parquet,
+    hashes_of,
+    hashes_of_files,
+    held_among,
+    once_each,
+)
+from factory.store.known import Hashes, KnownIds
+from factory.store.log import LiveFile
+from factory.store.places import Place, check_name, explained
 
 READER_VERSION = 1
 """Reader protocol 1 has neither deletion vectors nor column mapping. Anything newer is refused."""
+FORMAT = 1
+"""Version of the lake's own layout, in `_schema/format.json`."""
+CHECKPOINT_EVERY = 100
+TRIES = 5
 
+_FORMAT_FILE = "_schema/format.json"
 _CONFIGURATION = {
     # A dataset manifest may ask for any old version: the log is never cleaned behind our back.
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
-    "delta.checkpointInterval": "100",
+    "delta.enableExpiredLogCleanup": "false",
 }
-_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+# Checkpoints are ours to make: delta-rs would leave them on their way to the disk.
+_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+log_ = logging.getLogger(__name__)
+
+Lock = Callable[[str], AbstractContextManager[object]]
 
 
 class Lake:
-    """The tables under one directory."""
+    """The tables under one directory or object-store prefix.
 
-    def __init__(self, root: Path, *, create: bool = False) -> None:
-        self.root = root
+    Args:
+        root: a directory, or a URL as `s3://bucket/prefix`.
+        create: make the tables that are missing.
+        lock: holds a table's name against every other committer; by default a file lock, which
+            is enough for the processes of one machine.
+    """
+
+    def __init__(self, root: Path | str, *, create: bool = False, lock: Lock | None = None) -> None:
+        self.place = Place(root)
+        check_name(self.place)
+        self._lock: Lock = lock or self._file_lock
+        self._known: dict[str, KnownIds] = {}
+        self._evolved: set[str] = set()
+        self._check_format()
         if create:
             self.create()
 
     def create(self) -> None:
         """Make every table that is missing, so that no query meets an absent one."""
-        (self.root / "_locks").mkdir(parents=True, exist_ok=True)
-        (self.root / "_schema").mkdir(exist_ok=True)
-        for table, schema in SCHEMAS.items():
-            if not (self.root / table / "_delta_log").is_dir():
+        for folder in ("_schema", "_locks"):
+            self.place.make(folder)
+        for table in SCHEMAS:
+            if not self.place.exists(entry := log.entry_name(table, 0)):
                 with self._lock(table):
-                    DeltaTable.create(
-                        str(self.root / table),
-                        schema=schema,  # pyright: ignore[reportArgumentType]  # any Arrow C schema is accepted
-                        mode="ignore",
-                        configuration=_CONFIGURATION,
-                    )
-            self._write_schema_file(table, schema)
+                    self._create(table)
+                    if self.place.exists(entry):
+                        self.place.sync(entry, f"{table}/_delta_log", table, "")
+            if self.place.local:
+                self._write_schema_file(table)
+        told = {"format": FORMAT, "tables": sorted(SCHEMAS)}
+        if self._format() != told:
+            self.place.write(_FORMAT_FILE, json.dumps(told).encode())
 
-    def _write_schema_file(self, table: str, schema: pa.Schema) -> None:
-        target = self.schema_file(table)
-        if target.exists() and pq.read_schema(target).equals(schema):
-            return
-        aside = target.with_suffix(f".{os.getpid()}.tmp")
-        pq.write_table(schema.empty_table(), aside)
-        os.replace(aside, target)
+    def _create(self, table: str) -> None:
+        with explained(self.place.uri(table)):
+            DeltaTable.create(
+                self.place.uri(table),
+                schema=SCHEMAS[table],  # pyright: ignore[reportArgumentType]  # any Arrow C schema is accepted
+                mode="ignore",
+                configuration=_CONFIGURATION,
+                storage_options=self.place.options,
+            )
 
-    def schema_file(self, table: str) -> Path:
+    def _format(self) -> dict[str, Any]:
+        if not self.place.exists(_FORMAT_FILE):
+            return {}
+        try:
+            return json.loads(self.place.read(_FORMAT_FILE))
+        except ValueError:
+            return {}  # torn: `create` writes it again
+
+    def _check_format(self) -> None:
+        found = self._format().get("format", FORMAT)
+        if found > FORMAT:
+            raise StoreError(
+                f"the lake at {self.place.url} has format {found}, this program knows {FORMAT}: "
+                "it was written by a newer program; install that one"
+            )
+
+    def _write_schema_file(self, table: str) -> None:
+        name = f"_schema/{table}.parquet"
+        data = as_parquet(SCHEMAS[table].empty_table())
+        if not self.place.exists(name) or self.place.read(name) != data.to_pybytes():
+            self.place.write(name, data)
+
+    def schema_file(self, table: str) -> Path | None:
         """A Parquet file of no rows: first in a file list, it makes new columns appear."""
-        return self.root / "_schema" / f"{table}.parquet"
+        path = self.place.path / "_schema" / f"{table}.parquet"
+        return path if path.exists() else None
+
+    def mend(self) -> list[str]:
+        """Set torn last commits aside (after a power cut); returns what was done, in words."""
+        done: list[str] = []
+        for table in SCHEMAS if self.place.local else ():
+            try:
+                suspect = log.torn(self.place, table) is not None or log.checkpoint_is_torn(
+                    self.place, table
+                )
+            except FileNotFoundError:
+                continue  # committed over meanwhile: a live lake is not a torn one
+            if suspect:
+                with self._lock(table):
+                    done += log.mend(self.place, table)
+        return done
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -85,13 +161,19 @@ class Lake:
         Raises:
             StoreError: when it is absent, damaged, or written by a newer program.
         """
-        path = str(self.root / table)
         try:
-            opened = DeltaTable(path, version=version)
+            with explained(self.place.uri(table)):
+                opened = DeltaTable(
+                    self.place.uri(table), version=version, storage_options=self.place.options
+                )
         except TableNotFoundError as missing:
-            raise StoreError(f"the lake has no table {table} at {self.root}") from missing
+            raise StoreError(f"the lake has no table {table} at {self.place.url}") from missing
+        except FactoryError:
+            raise
         except Exception as broken:
-            raise StoreError(f"lake table {table} cannot be opened: {broken}") from broken
+            raise StoreError(
+                f"lake table {table} cannot be opened: {str(broken).splitlines()[0]}"
+            ) from broken
         protocol = opened.protocol()
         if protocol.min_reader_version > READER_VERSION or protocol.reader_features:
             raise StoreError(
@@ -100,27 +182,43 @@ class Lake:
             )
         return opened
 
+    def live(self, table: str, *, version: int | None = None) -> list[LiveFile]:
+        """The data files of a table at a version. A table not made yet has none."""
+        if version is None and self._is_new(table):
+            return []
+        return _live(self.open(table, version=version))
+
+    def _is_new(self, table: str) -> bool:
+        """Whether this lake was made before the table was invented; one that is gone is not new."""
+        there = self.place.exists(log.entry_name(table, 0))
+        return not there and table not in self._format().get("tables", [table])
+
     def files(self, table: str, *, version: int | None = None) -> list[str]:
-        """Absolute paths of the live files of a table, to be read as one explicit list."""
-        return [_local(uri) for uri in self.open(table, version=version).file_uris()]
+        """Paths of the live files of a table, to be read as one explicit list."""
+        return [self.place.full(f"{table}/{f.name}") for f in self.live(table, version=version)]
 
     def version(self, table: str) -> int:
         """The newest version of a table."""
         return self.open(table).version()
 
-    def rows(self, table: str) -> int:
+    def rows(self, table: str, *, version: int | None = None) -> int:
         """How many rows a table has, from the log alone."""
-        actions: Any = self.open(table).get_add_actions(flatten=True)
-        return sum(int(n) for n in pa.table(actions).column("num_records").to_pylist())
+        return sum(f.rows for f in self.live(table, version=version))
+
+    def held(self, table: str, ids: list[str]) -> set[str]:
+        """Which of these ids the table already has."""
+        files = self.files(table)
+        return held_among(self.place, files, KEYS[table], ids) if files and ids else set()
 
     # --- writing ------------------------------------------------------------------------------
 
     @contextmanager
-    def _lock(self, table: str) -> Iterator[None]:
+    def _file_lock(self, table: str) -> Iterator[None]:
         """One committer a table: retries of Delta's optimistic commit starve under contention."""
-        path = self.root / "_locks" / f"{table}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as handle:
+        self.place.make("_locks")
+        with explained(self.place.full("_locks")):
+            handle = (self.place.path / "_locks" / f"{table}.lock").open("a")
+        with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
@@ -131,100 +229,168 @@ class Lake:
         committed before adds nothing, whoever committed it.
 
         Raises:
+            UserError: when there is no room or no permission.
             StoreError: when the commit cannot be made.
         """
-        application = f"shard:{shard}"
+        transaction = Transaction(app_id=f"shard:{shard}", version=1)
         with self._lock(table):
-            fresh = self.open(table)
-            if fresh.transaction_version(application) is not None:
+            fresh = self._ready(table)
+            if fresh.transaction_version(transaction.app_id) is not None:
                 return 0
+            hashes: Hashes | None = None
             if unique:
-                data = self._new_rows(table, data)
+                data, hashes = self._new_rows(table, fresh, data)
             if data.num_rows == 0:
                 return 0
-            self._commit(fresh, data, application)
-            self._sync(table, self.open(table).version())
+            added = self._write(table, data)
+            try:
+                self._commit(table, fresh, [added], transaction=transaction)
+            except FactoryError:
+                self.place.delete(f"{table}/{added.path}")
+                raise
+            if hashes is not None:
+                self._known[table].add(self.place.full(f"{table}/{added.path}"), hashes)
         return data.num_rows
 
-    def _commit(self, table: DeltaTable, data: pa.Table, application: str) -> None:
+    def swap(self, table: str, gone: Iterable[LiveFile], data: pa.Table) -> bool:
+        """Put one file in place of several that hold the same rows, in one commit.
+
+        Returns False when one of them is no longer live: then nothing is changed. The old files
+        stay on disk for the readers that use them.
+        """
+        gone = list(gone)
+        added = self._write(table, data, keeps_rows=True)
+        now = int(time.time() * 1000)
+        removes = [RemoveAction(f.name, False, now, size=f.size, partition_values={}) for f in gone]
+        with self._lock(table):
+            fresh = self.open(table)
+            # Delta itself accepts that a file is removed twice; its rows would be there twice.
+            if not set(gone) <= set(_live(fresh)):
+                self.place.delete(f"{table}/{added.path}")
+                return False
+            self._commit(table, fresh, [*removes, added])
+        return True
+
+    def _ready(self, table: str) -> DeltaTable:
+        """The table, fresh, with every column this program knows. Call it under the lock."""
+        if self._is_new(table):
+            self._create(table)
+        fresh = self.open(table)
+        if table not in self._evolved:
+            there = {field.name for field in fresh.schema().fields}
+            wanted = DeltaSchema.from_arrow(SCHEMAS[table])
+            lacking: list[Field] = [f for f in wanted.fields if f.name not in there]
+            if lacking:
+                fresh.alter.add_columns(lacking, post_commithook_properties=_HOOKS)
+                fresh = self.open(table)
+                self._settle(table, fresh.version() - 1)
+            self._evolved.add(table)
+        return fresh
+
+    def _new_rows(self, table: str, fresh: DeltaTable, data: pa.Table) -> tuple[pa.Table, Hashes]:
+        key = KEYS[table]
+        data = once_each(data, key)
+        hashes = hashes_of(data.column(key))
+        known = self._known.setdefault(table, KnownIds())
+        files = [self.place.full(f"{table}/{f.name}") for f in _live(fresh)]
+        known.follow(files, lambda new: hashes_of_files(self.place, new, key))
+        maybe = known.maybe(hashes)
+        if not maybe.any():
+            return data, hashes
+        asked = data.column(key).filter(pa.array(maybe)).to_pylist()
+        held = held_among(self.place, files, key, asked)
+        keep = pa.array([identity not in held for identity in data.column(key).to_pylist()])
+        return data.filter(keep), hashes[keep.to_numpy(zero_copy_only=False)]
+
+    def _write(self, table: str, data: pa.Table, *, keeps_rows: bool = False) -> AddAction:
+        content = as_parquet(data)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        # The time keeps two equal files apart; a name must never be used twice.
+        name = f"{digest}-{time.time_ns():x}.parquet"
+        self.place.write(f"{table}/{name}", content)
+        stats = json.dumps({"numRecords": data.num_rows})
+        now = int(time.time() * 1000)
+        return AddAction(name, content.size, {}, now, not keeps_rows, stats)
+
+    def _commit(
+        self,
+        table: str,
+        fresh: DeltaTable,
+        changes: list[Any],
+        *,
+        transaction: Transaction | None = None,
+    ) -> None:
+        """One durable commit. Call it under the lock."""
+        before = fresh.version()
         properties = CommitProperties(
-            app_transactions=[Transaction(app_id=application, version=1)], max_commit_retries=100
+            app_transactions=[transaction] if transaction else None, max_commit_retries=100
         )
+        for left in reversed(range(TRIES)):
+            try:
+                with explained(self.place.uri(table)):
+                    fresh.create_write_transaction(
+                        changes,
+                        mode="append",
+                        schema=fresh.schema(),
+                        commit_properties=properties,
+                        post_commithook_properties=_HOOKS,
+                    )
+                break
+            except (CommitFailedError, OSError) as failed:
+                fresh = self.open(table)
+                if transaction and fresh.transaction_version(transaction.app_id) is not None:
+                    break  # it was made after all: an object store answered too late
+                if left == 0:
+                    raise StoreError(f"a commit to {table} failed: {failed}") from failed
+        self._settle(table, before)
+
+    def _settle(self, table: str, before: int) -> None:
+        """Make the commits after a version durable, and a checkpoint now and then."""
+        version = before
+        while self.place.local and self.place.exists(entry := log.entry_name(table, version + 1)):
+            self.place.sync(entry)
+            version += 1
+        self.place.sync(f"{table}/_delta_log", table)
+        if version // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
+            self.checkpoint(table)
+
+    def checkpoint(self, table: str) -> None:
+        """Sum the log up, so that opening the table stays quick; nothing true depends on it."""
         try:
-            write_deltalake(
-                table,
-                data,
-                mode="append",
-                # An older table gains the columns that this program knows and it lacks.
-                schema_mode="merge",
-                commit_properties=properties,
-                writer_properties=_WRITER,
+            fresh = self.open(table)
+            fresh.create_checkpoint()
+            folder = f"{table}/_delta_log"
+            self.place.sync(
+                f"{folder}/{fresh.version():020d}.checkpoint.parquet",
+                f"{folder}/_last_checkpoint",
+                folder,
             )
-        except (CommitFailedError, OSError) as failed:
-            raise StoreError(f"commit of {data.num_rows} rows failed: {failed}") from failed
+        except Exception as failed:  # the rows are safe: only speed is lost
+            log_.warning("no checkpoint of %s: %s", table, failed)
 
-    def _new_rows(self, table: str, data: pa.Table) -> pa.Table:
-        key = SCHEMAS[table].names[0]
-        firsts = _first_positions(data.column(key).to_pylist())
-        data = data.take(firsts) if len(firsts) < data.num_rows else data
-        held = self.held(table, data.column(key).to_pylist())
-        if not held:
-            return data
-        keep = [i for i, value in enumerate(data.column(key).to_pylist()) if value not in held]
-        return data.take(keep)
+    def removable(
+        self, table: str, *, retention_h: float, keep: list[int], delete: bool
+    ) -> list[str]:
+        """Files that no version younger than the retention, and none to keep, needs.
 
-    def held(self, table: str, ids: list[str]) -> set[str]:
-        """Which of these ids the table already has."""
-        import duckdb
-
-        files = self.files(table)
-        if not files or not ids:
-            return set()
-        key = SCHEMAS[table].names[0]
-        wanted = pa.table({"id": pa.array(ids, pa.string())})
-        with duckdb.connect() as con:
-            con.register("wanted", wanted)
-            found = con.execute(
-                f"select distinct id from wanted semi join read_parquet($files) t on t.{key} = id",
-                {"files": files},
-            ).fetchall()
-        return {row[0] for row in found}
-
-    def _sync(self, table: str, version: int) -> None:
-        base = self.root / table
-        entry = base / "_delta_log" / f"{version:020d}.json"
-        added: list[str] = [
-            action["add"]["path"]
-            for action in map(json.loads, entry.read_text().splitlines())
-            if "add" in action
-        ]
-        for path in (*(base / unquote(p) for p in added), entry, base, base / "_delta_log"):
-            _fsync(path)
+        `delete` deletes them. Files that were never committed are not among them.
+        """
+        fresh = self.open(table)
+        with explained(self.place.uri(table)):
+            found = fresh.vacuum(
+                retention_hours=int(retention_h),
+                dry_run=not delete,
+                enforce_retention_duration=False,
+                keep_versions=sorted(set(keep)) or None,
+                post_commithook_properties=_HOOKS,
+            )
+        if delete and found:
+            self._settle(table, fresh.version())
+        return sorted({unquote(name) for name in found})
 
 
-def shard_name(table: str, ids: list[str]) -> str:
-    """The name of a shard by what is in it: the hash of its sorted ids."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(table.encode())
-    for identity in sorted(ids):
-        digest.update(identity.encode())
-    return digest.hexdigest()
-
-
-def _first_positions(ids: list[str]) -> list[int]:
-    seen: dict[str, int] = {}
-    for position, identity in enumerate(ids):
-        seen.setdefault(identity, position)
-    return list(seen.values())
-
-
-def _local(uri: str) -> str:
-    return unquote(uri.removeprefix("file://"))
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _live(opened: DeltaTable) -> list[LiveFile]:
+    actions = pa.table(opened.get_add_actions(flatten=True))  # pyright: ignore[reportArgumentType]  # an Arrow C stream
+    wanted = actions.select(["path", "num_records", "size_bytes"]).to_pydict()
+    rows = zip(wanted["path"], wanted["num_records"], wanted["size_bytes"], strict=True)
+    return sorted(LiveFile(unquote(path), int(n or 0), int(size)) for path, n, size in rows)

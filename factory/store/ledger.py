@@ -5,53 +5,76 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import func, insert, make_url, select, update
-from sqlalchemy.exc import OperationalError
+import pyarrow as pa
+from sqlalchemy import DDL, Connection, func, insert, inspect, select, types, update
+from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
 from factory.errors import StoreError, UserError
 from factory.store import tables as t
-from factory.store.calls import Calls
+from factory.store.doubt import Doubt
 from factory.store.leases import Leases
 from factory.store.runs import Runs
 
 
-class Ledger(Calls, Leases, Runs):
+class Ledger(Doubt, Leases, Runs):
     """The mutable tables behind one URL."""
 
     def __init__(self, url: str, *, create: bool = False, owner: str | None = None) -> None:
         super().__init__(url, owner=owner)
-        if create:
-            self._create()
-        self._check_version()
-
-    def _create(self) -> None:
-        try:
-            with self.transaction() as con:
-                t.metadata.create_all(con)
-                row = {"key": "schema_version", "value": str(t.SCHEMA_VERSION)}
-                con.execute(self.upsert(t.meta, [row], on_conflict="nothing"))
-        except OperationalError as failed:
-            raise UserError(
-                f"the ledger {_shown(self.url)} cannot be opened: {failed.orig}",
-                next="prefactory doctor",
-            ) from failed
-
-    def _check_version(self) -> None:
-        try:
-            with self.reading() as con:
-                version = con.execute(
-                    select(t.meta.c.value).where(t.meta.c.key == "schema_version")
-                ).scalar()
-        except OperationalError as failed:
-            raise UserError(
-                f"the ledger {_shown(self.url)} cannot be read: {failed.orig}",
-                next="prefactory init DIR",
-            ) from failed
-        if version is not None and int(version) > t.SCHEMA_VERSION:
+        version = None if create else self._version()
+        if version is None or version < t.SCHEMA_VERSION:
+            version = self._create()
+        if version > t.SCHEMA_VERSION:
             raise StoreError(
                 f"the ledger has schema version {version}, this program knows {t.SCHEMA_VERSION}: "
                 "it was written by a newer program; install that one"
             )
+
+    def _create(self) -> int:
+        """Make the tables and columns that are missing; gives the version found or made."""
+        try:
+            with self.transaction(alone="schema") as con:
+                t.metadata.create_all(con)
+                row = {"key": "schema_version", "value": str(t.SCHEMA_VERSION)}
+                con.execute(self.upsert(t.meta, [row]))
+                version = int(con.execute(_VERSION).scalar() or 0)
+                if version < t.SCHEMA_VERSION:
+                    self._add_columns(con)
+                    con.execute(
+                        update(t.meta)
+                        .where(t.meta.c.key == "schema_version")
+                        .values(value=str(t.SCHEMA_VERSION))
+                    )
+        except OperationalError as failed:
+            raise UserError(
+                f"the ledger {self.shown} cannot be opened: {failed.orig}", next="prefactory doctor"
+            ) from failed
+        return max(version, t.SCHEMA_VERSION)
+
+    def _add_columns(self, con: Connection) -> None:
+        """An older ledger gains the columns that this program knows; every one may be null."""
+        look = inspect(con)
+        for table in t.metadata.sorted_tables:
+            there = {column["name"] for column in look.get_columns(table.name)}
+            for column in table.c:
+                if column.name not in there:
+                    kind = column.type.compile(self.engine.dialect)
+                    con.execute(DDL(f"alter table {table.name} add column {column.name} {kind}"))
+
+    def _version(self) -> int | None:
+        try:
+            with self.reading() as con:
+                found = con.execute(_VERSION).scalar()
+        except (OperationalError, ProgrammingError) as failed:
+            raise UserError(
+                f"the ledger {self.shown} cannot be read: {str(failed.orig).splitlines()[0]}",
+                next="prefactory init DIR  # or correct `ledger` in workspace.yaml",
+            ) from failed
+        except DatabaseError as damaged:
+            raise StoreError(
+                f"the ledger {self.shown} is damaged: {damaged.orig}; restore a backup"
+            ) from damaged
+        return None if found is None else int(found)
 
     # --- pointers -----------------------------------------------------------------------------
 
@@ -71,7 +94,7 @@ class Ledger(Calls, Leases, Runs):
         Raises:
             UserError: when the pointer is somewhere else than expected.
         """
-        with self.transaction() as con:
+        with self.transaction(alone="pointers") as con:
             now = con.execute(select(t.pointers.c.value).where(t.pointers.c.name == name)).scalar()
             if now == new:
                 return
@@ -125,6 +148,21 @@ class Ledger(Calls, Leases, Runs):
         with self.reading() as con:
             return [dict(row) for row in con.execute(select(*columns)).mappings()]
 
+    def arrow(self, name: str, *, without: tuple[str, ...] = ()) -> pa.Table:
+        """A ledger table as columns, read in steps: a large one costs no dict per row."""
+        columns = [c for c in t.LEDGER_TABLES[name].c if c.name not in without]
+        schema = pa.schema([pa.field(c.name, _arrow_type(c.type)) for c in columns])
+        batches: list[pa.RecordBatch] = []
+        with self.reading() as con:
+            found = con.execution_options(stream_results=True).execute(select(*columns))
+            for rows in found.partitions(50_000):
+                arrays = [
+                    pa.array(values, f.type)
+                    for values, f in zip(zip(*rows, strict=True), schema, strict=True)
+                ]
+                batches.append(pa.record_batch(arrays, schema=schema))
+        return pa.Table.from_batches(batches, schema=schema)
+
     def set_engine_run(self, run_id: str, engine_run_id: str) -> None:
         """Remember which Prefect flow run does this run."""
         with self.transaction() as con:
@@ -133,6 +171,10 @@ class Ledger(Calls, Leases, Runs):
             )
 
 
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+def _arrow_type(kind: types.TypeEngine[object]) -> pa.DataType:
+    if isinstance(kind, types.Float):
+        return pa.float64()
+    return pa.int64() if isinstance(kind, types.Integer) else pa.string()
+
+
+_VERSION = select(t.meta.c.value).where(t.meta.c.key == "schema_version")

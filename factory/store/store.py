@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ import pyarrow as pa
 
 from factory.errors import UserError
 from factory.rows import KEYS, SCHEMAS, as_table, drop_id_of, utcnow
-from factory.store import views
-from factory.store.lake import Lake, shard_name
+from factory.store import snapshots, views
+from factory.store.columns import shard_name
+from factory.store.lake import Lake
 from factory.store.ledger import Ledger
+from factory.store.places import blaming
+from factory.store.published import Publisher, publish
 
 
 class Store:
@@ -23,6 +28,12 @@ class Store:
         self.workspace = workspace
         self.ledger = ledger
         self.lake = lake
+        self._publisher = Publisher(self)
+
+    def close(self) -> None:
+        """Publish what is not published yet and close the ledger's connections."""
+        self._publisher.close()
+        self.ledger.close()
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -52,7 +63,10 @@ class Store:
             return 0
         data = _stamped(data, table, run_id=run_id)
         name = shard or shard_name(table, data.column(KEYS[table]).to_pylist())
-        return self.lake.append(table, data, shard=name, unique=unique)
+        added = self.lake.append(table, data, shard=name, unique=unique)
+        if added:
+            self._publisher.committed()
+        return added
 
     def drop(self, stage: str, items: Iterable[Mapping[str, Any]], *, run_id: str) -> int:
         """Keep dropped things with their reason.
@@ -81,12 +95,21 @@ class Store:
         return [identity for identity in ids if identity not in held]
 
     def connect(
-        self, *, mentioned_in: str | None = None, versions: Mapping[str, int | None] | None = None
+        self,
+        *,
+        mentioned_in: str | None = None,
+        versions: Mapping[str, int | None] | None = None,
+        at: str | datetime | None = None,
     ) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with the tables and views of this moment.
 
         Writers are not disturbed and not seen after this; open another connection for newer rows.
-        `mentioned_in` is SQL text: what it does not mention is not attached.
+
+        Args:
+            mentioned_in: SQL text; what it does not mention is not attached.
+            versions: table -> version of the lake to show instead of the newest.
+            at: a dataset version's id or a time: the lake as it was then. The ledger, which
+                changes in place, is shown as it is now.
         """
         con = duckdb.connect()
         views.attach(
@@ -94,19 +117,55 @@ class Store:
             lake=self.lake,
             ledger=self.ledger,
             workspace=self.workspace,
-            versions=versions,
+            versions=self.versions_at(at) if at is not None else versions,
             mentioned_in=mentioned_in,
         )
         return con
 
-    def query(self, sql: str, params: Mapping[str, object] | None = None) -> pa.Table:
-        """One query with named parameters (`$name`), as an Arrow table."""
-        with self.connect(mentioned_in=sql) as con:
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        at: str | datetime | None = None,
+    ) -> pa.Table:
+        """One query with named parameters (`$name`), as an Arrow table; `at` as in `connect`."""
+        try:
+            return self._query(sql, params, at=at)
+        except duckdb.IOException as failed:
+            if not any(words in str(failed) for words in _CLEANED):
+                raise
+            # Clean-up took a file between listing and reading: the list of now has its rows.
+            return self._query(sql, params, at=at)
+
+    def _query(
+        self, sql: str, params: Mapping[str, object] | None, *, at: str | datetime | None
+    ) -> pa.Table:
+        with self.connect(mentioned_in=sql, at=at) as con:
             return con.sql(sql, params=dict(params or {})).to_arrow_table()
 
     def rows(self, sql: str, params: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """One query, as a list of dicts."""
         return self.query(sql, params).to_pylist()
+
+    def snapshot(self) -> dict[str, int]:
+        """The version of every lake table now; under `lake` in a manifest it pins them."""
+        return snapshots.snapshot(self)
+
+    def versions_at(self, at: str | datetime) -> dict[str, int]:
+        """Table -> version of the lake at a dataset version (id or prefix) or a time.
+
+        Raises:
+            UserError: when there is no such version, or nothing was there yet.
+        """
+        return snapshots.versions_at(self, at)
+
+    def publish(self) -> Path | None:
+        """Renew `factory.duckdb` now; None where the lake is in an object store."""
+        return publish(self) if self.lake.place.local else None
+
+
+_CLEANED = ("No files found", "Cannot open file", "No such file")
 
 
 def open_store(
@@ -123,18 +182,28 @@ def open_store(
     """
     workspace = workspace.resolve()
     ledger_file = workspace / "ledger.sqlite"
-    url = ledger_url or f"sqlite:///{ledger_file}"
     if not create and not ledger_url and not ledger_file.exists():
         raise UserError(
             f"{workspace} is not a workspace: it has no ledger.sqlite",
             next=f"prefactory init {workspace}",
         )
     if create:
-        workspace.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(url, create=create)
-    return Store(
-        workspace, ledger=ledger, lake=Lake(Path(lake_url or workspace / "lake"), create=create)
-    )
+        with blaming(str(workspace)):
+            workspace.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(ledger_url or f"sqlite:///{ledger_file}", create=create)
+    where = lake_url or str(workspace / "lake")
+    # A file lock is held by processes of one machine; an object store has none.
+    lake = Lake(where, create=create, lock=_leased(ledger) if "://" in where else None)
+    lake.mend()
+    return Store(workspace, ledger=ledger, lake=lake)
+
+
+LOCK_WAIT_S = 600.0
+
+
+def _leased(ledger: Ledger) -> Callable[[str], AbstractContextManager[object]]:
+    """A lock of lake tables for the processes of several machines."""
+    return lambda table: ledger.lease(f"lake:{table}", wait_s=LOCK_WAIT_S)
 
 
 def _stamped(data: pa.Table, table: str, *, run_id: str) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -38,6 +38,7 @@ calls = Table(
     Column("provider_request_id", Text),
     Column("latency_ms", Float),
     Column("run_id", Text),
+    Column("batch_id", Text),
     Column("sent_at", Float),
     Column("done_at", Float),
     Index("calls_state", "state"),
@@ -54,6 +55,20 @@ attempts = Table(
     Column("ended_at", Float),
     Column("outcome", Text),
     Column("cost_microusd", BigInteger, nullable=False, default=0),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("provider_batch_id", Text),
+    Column("endpoint", Text, nullable=False),
+    # submitting -> submitted -> fetched | failed
+    Column("state", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
 )
 
 budgets = Table(
@@ -162,7 +177,8 @@ votes = Table(
 LEDGER_TABLES = {
     t.name: t
     for t in (
-        calls, attempts, budgets, leases, runs, steps, pointers, pointer_moves, human_tasks, votes,
+        calls, attempts, batches, budgets, leases, runs, steps, pointers, pointer_moves,
+        human_tasks, votes,
     )
 }  # fmt: skip
 """The ledger tables that SQL shows, by name."""

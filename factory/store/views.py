@@ -13,20 +13,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-from sqlalchemy import Table, types
 
 from factory import rooms
 from factory.errors import UserError
 from factory.rows import SCHEMAS
+from factory.store.columns import attach_files
 from factory.store.lake import Lake
 from factory.store.ledger import Ledger
 from factory.store.tables import LEDGER_TABLES
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
-_HIDDEN = {"calls": ("response",), "runs": ("recipe",)}
-"""Columns that may hold much text: shown as tables only when a query asks for every column by
-name."""
+HIDDEN = {"calls": ("response",), "runs": ("recipe",)}
+"""Columns of much text that SQL does not show: what they hold is in the lake, or in `show`."""
 
 
 def view_texts(workspace: Path | None) -> dict[str, str]:
@@ -60,42 +58,40 @@ def attach(
     for table in SCHEMAS:
         if wanted is None or table in wanted:
             version = (versions or {}).get(table)
-            _attach_files(
-                con, table, [str(lake.schema_file(table)), *lake.files(table, version=version)]
-            )
-    for name, table in LEDGER_TABLES.items():
+            _attach_lake(con, table, lake, version)
+    for name in LEDGER_TABLES:
         if wanted is None or name in wanted:
-            _attach_ledger(con, name, table, ledger)
-    for name in _in_order(views):
+            _attach_ledger(con, name, ledger)
+    for name in views_in_order(views):
         if wanted is None or name in wanted:
             _attach_view(con, name, views[name])
 
 
-def _attach_files(con: duckdb.DuckDBPyConnection, table: str, files: list[str]) -> None:
-    # File names come from the lake, not from people; quotes are doubled all the same.
-    listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
-    con.execute(
-        f"create or replace view {table} as "
-        f"select * from read_parquet([{listed}], union_by_name = true)"
+def _attach_lake(
+    con: duckdb.DuckDBPyConnection, table: str, lake: Lake, version: int | None
+) -> None:
+    first = lake.schema_file(table) if lake.place.local else None
+    attach_files(
+        con,
+        table,
+        lake.place,
+        lake.files(table, version=version),
+        schema=SCHEMAS[table],
+        first=str(first) if first else None,
     )
 
 
-def _attach_ledger(con: duckdb.DuckDBPyConnection, name: str, table: Table, ledger: Ledger) -> None:
-    hidden = _HIDDEN.get(name, ())
-    columns = [c for c in table.c if c.name not in hidden]
-    schema = pa.schema([pa.field(c.name, _arrow_type(c.type)) for c in columns])
-    rows = ledger.table(name, without=hidden)
-    con.register(f"_{name}", pa.Table.from_pylist(rows, schema=schema))
-    times = [c.name for c in columns if c.name.endswith(("_at", "_until")) or c.name == "moved_at"]
+def _attach_ledger(con: duckdb.DuckDBPyConnection, name: str, ledger: Ledger) -> None:
+    con.register(f"_{name}", ledger.arrow(name, without=HIDDEN.get(name, ())))
+    con.execute(f"create or replace temp view {name} as {ledger_select(name)}")
+
+
+def ledger_select(name: str) -> str:
+    """A ledger table as SQL shows it: times as times."""
+    columns = [c.name for c in LEDGER_TABLES[name].c if c.name not in HIDDEN.get(name, ())]
+    times = [c for c in columns if c.endswith(("_at", "_until"))]
     shown = ", ".join(f"make_timestamptz(({n} * 1e6)::bigint) as {n}" for n in times)
-    replace = f" replace ({shown})" if times else ""
-    con.execute(f"create or replace temp view {name} as select *{replace} from _{name}")
-
-
-def _arrow_type(kind: types.TypeEngine[object]) -> pa.DataType:
-    if isinstance(kind, types.Float):
-        return pa.float64()
-    return pa.int64() if isinstance(kind, types.Integer) else pa.string()
+    return f"select *{f' replace ({shown})' if times else ''} from _{name}"
 
 
 def _attach_view(con: duckdb.DuckDBPyConnection, name: str, text: str) -> None:
@@ -120,7 +116,7 @@ def _closure(text: str, views: Mapping[str, str]) -> set[str]:
     return seen
 
 
-def _in_order(views: Mapping[str, str]) -> Iterable[str]:
+def views_in_order(views: Mapping[str, str]) -> Iterable[str]:
     """View names so that each comes after the views it reads."""
     done: dict[str, None] = {}
 

@@ -1,0 +1,167 @@
+"""Columns of lake files as values: Parquet bytes, id look-ups, and a table attached to DuckDB.
+
+A directory is read by DuckDB itself from an explicit list of files. An object store is read through
+Arrow, because DuckDB's own reader is an extension that has to be downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from factory.store.known import Hashes
+from factory.store.places import Place
+
+ROW_GROUP = 32_768
+"""Rows that a reader can skip together; files sorted by bucket are skipped in these steps."""
+
+_engines: dict[int, duckdb.DuckDBPyConnection] = {}
+
+
+def _engine() -> duckdb.DuckDBPyConnection:
+    """A cursor of this process's scratch DuckDB: opening one anew costs as much as a commit."""
+    if os.getpid() not in _engines:  # a forked child must not use its parent's threads
+        _engines.clear()
+        _engines[os.getpid()] = duckdb.connect()
+    return _engines[os.getpid()].cursor()
+
+
+def as_parquet(data: pa.Table) -> pa.Buffer:
+    """The bytes of a Parquet file, zstd level 3."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        data, sink, compression="zstd", compression_level=3, row_group_size=ROW_GROUP,
+    )  # fmt: skip
+    return sink.getvalue()
+
+
+def hashes_of(ids: pa.ChunkedArray) -> Hashes:
+    """64-bit hashes of ids, in their order; equal within one process only."""
+    with _engine() as con:
+        con.register("ids", pa.table({"id": ids}))
+        return _hashes(con, "select hash(id) as h from ids")
+
+
+def hashes_of_files(place: Place, files: list[str], key: str) -> Hashes:
+    """Hashes of every id in some files, in no order."""
+    with _engine() as con:
+        _show(con, "t", place, files, columns=[key])
+        return _hashes(con, f'select hash("{key}") as h from t')
+
+
+def _hashes(con: duckdb.DuckDBPyConnection, sql: str) -> Hashes:
+    return np.asarray(con.execute(sql).fetchnumpy()["h"], dtype=np.uint64)
+
+
+def held_among(place: Place, files: list[str], key: str, ids: list[str]) -> set[str]:
+    """Which of these ids are in the files."""
+    with _engine() as con:
+        con.register("wanted", pa.table({"id": pa.array(ids, pa.string())}))
+        _show(con, "t", place, files, columns=[key])
+        found = con.execute(
+            f'select distinct id from wanted semi join t on t."{key}" = wanted.id'
+        ).fetchall()
+        return {row[0] for row in found}
+
+
+def read_files(place: Place, files: list[str], schema: pa.Schema) -> pa.Table:
+    """Some files as one table of that schema; a column that a file lacks is null."""
+    return dataset(place, files, schema).to_table()
+
+
+def dataset(place: Place, files: list[str], schema: pa.Schema) -> ds.FileSystemDataset:
+    """Files of a place as an Arrow dataset."""
+    form = ds.ParquetFileFormat()
+    fragments = [form.make_fragment(f, filesystem=place.fs) for f in files]
+    return ds.FileSystemDataset(fragments, schema, form, filesystem=place.fs)
+
+
+def attach_files(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    place: Place,
+    files: list[str],
+    *,
+    schema: pa.Schema,
+    first: str | None = None,
+) -> None:
+    """Attach a table's files as a view.
+
+    Args:
+        con: an open connection.
+        name: of the view.
+        place: where the files are.
+        files: their full names.
+        schema: the columns that must appear, also when no file has them.
+        first: a file of no rows that has these columns.
+    """
+    if place.local and (first is not None or files):
+        con.execute(view_sql(name, [*([first] if first else []), *files]))
+        return
+    con.register(name, dataset(place, files, _wide(place, files, schema)))
+
+
+def _wide(place: Place, files: list[str], schema: pa.Schema) -> pa.Schema:
+    """Our columns, and beside them those that a newer program wrote into the newest file."""
+    if not files:
+        return schema
+    there = _schema_of(place, files[-1])
+    return pa.schema([*schema, *(f for f in there if f.name not in schema.names)])
+
+
+def _schema_of(place: Place, file: str) -> pa.Schema:
+    return pq.read_schema(file, filesystem=place.fs)
+
+
+def view_sql(name: str, files: list[str], *, temp: bool = False) -> str:
+    """The view over an explicit list of Parquet files: by name, so that columns may be added."""
+    # File names come from the lake, not from people; quotes are doubled all the same.
+    listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
+    return (
+        f"create or replace {'temp ' if temp else ''}view {name} as "
+        f"select * from read_parquet([{listed}], union_by_name = true)"
+    )
+
+
+def _show(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    place: Place,
+    files: list[str],
+    *,
+    columns: list[str] | None = None,
+) -> None:
+    if place.local:
+        con.execute(view_sql(name, files, temp=True))
+        return
+    schema: Any = _schema_of(place, files[0])
+    if columns:
+        schema = pa.schema([schema.field(c) for c in columns])
+    con.register(name, dataset(place, files, schema))
+
+
+def once_each(data: pa.Table, key: str) -> pa.Table:
+    """The rows without those whose id came before."""
+    ids: list[str] = data.column(key).to_pylist()
+    if len(set(ids)) == len(ids):
+        return data
+    firsts: dict[str, int] = {}
+    for position, identity in enumerate(ids):
+        firsts.setdefault(identity, position)
+    return data.take(list(firsts.values()))
+
+
+def shard_name(table: str, ids: list[str]) -> str:
+    """The name of a shard by what is in it: the hash of its sorted ids."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(table.encode())
+    for identity in sorted(ids):
+        digest.update(identity.encode())
+    return digest.hexdigest()

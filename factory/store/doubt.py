@@ -1,0 +1,165 @@
+"""Calls in doubt: sent by a process that died, so nobody knows whether they were billed.
+
+Until it is decided, a call in doubt keeps its reservation. A decision (send again, or hold) counts
+its price as spent, because the vendor may have billed it. Calls of a provider's batch are never in
+doubt: the batch has an id there, and whoever comes next fetches it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from factory.store import tables as t
+from factory.store.calls import CallIntent, Calls
+
+_CHUNK = 500
+
+
+class Doubt(Calls):
+    """The part of the ledger that decides on calls whose fate is unknown."""
+
+    def mark_in_doubt(self, *, is_dead: Callable[[str], bool]) -> list[str]:
+        """Calls in flight whose owner is dead become `in_doubt`; their reservation stays counted.
+
+        Args:
+            is_dead: says of an owner whether it can no longer answer.
+        """
+        c = t.calls.c
+        with self.transaction(alone="doubt") as con:
+            flying = (c.state == "sent", c.batch_id.is_(None))
+            owners = con.execute(select(c.owner).where(*flying).distinct()).scalars()
+            dead = [o for o in owners if o != self.owner and is_dead(o)]
+            if not dead:
+                return []
+            marked = con.execute(
+                update(t.calls)
+                .where(*flying, c.owner.in_(dead))
+                .values(state="in_doubt")
+                .returning(c.call_id)
+            )
+            return sorted(marked.scalars())
+
+    def release_in_doubt(self, call_ids: Sequence[str], *, hold: bool) -> None:
+        """Decide on calls in doubt: hold them, or free them to be sent again.
+
+        Their price counts as spent either way: the vendor may have billed it.
+        """
+        c, a = t.calls.c, t.attempts.c
+        with self.transaction(alone="doubt") as con:
+            for start in range(0, len(call_ids), _CHUNK):
+                part = list(call_ids[start : start + _CHUNK])
+                decided = con.execute(
+                    update(t.calls)
+                    .where(c.call_id.in_(part), c.state == "in_doubt")
+                    .values(state="held" if hold else "failed", outcome="in_doubt")
+                    .returning(c.call_id, c.budget_id, c.reserve_microusd)
+                ).all()
+                amounts: Counter[str] = Counter()
+                for _, budget_id, amount in decided:
+                    if budget_id is not None:
+                        amounts[budget_id] += amount
+                for budget_id, amount in sorted(amounts.items()):
+                    b = t.budgets.c
+                    con.execute(
+                        update(t.budgets)
+                        .where(b.budget_id == budget_id)
+                        .values(
+                            reserved_microusd=b.reserved_microusd - amount,
+                            spent_microusd=b.spent_microusd + amount,
+                        )
+                    )
+                ids = [row.call_id for row in decided]
+                con.execute(
+                    update(t.attempts)
+                    .where(a.call_id.in_(ids), a.ended_at.is_(None))
+                    .values(outcome="in_doubt", ended_at=time.time())
+                )
+
+    def in_doubt(self) -> list[dict[str, Any]]:
+        """What is at risk, by endpoint, model and state.
+
+        Each row has `calls`, `microusd` (at most) and `oldest` (seconds since 1970). States:
+        `sent` (in flight, or its process died and nobody looked yet), `in_doubt`, `held`.
+        """
+        c = t.calls.c
+        with self.reading() as con:
+            found = con.execute(
+                select(
+                    c.endpoint, c.model, c.state,
+                    func.count().label("calls"),
+                    func.sum(c.reserve_microusd).label("microusd"),
+                    func.min(c.sent_at).label("oldest"),
+                )
+                .where(c.state.in_(["sent", "in_doubt", "held"]))
+                .group_by(c.endpoint, c.model, c.state)
+                .order_by(c.endpoint, c.model, c.state)
+            )  # fmt: skip
+            return [dict(row) | {"microusd": int(row["microusd"])} for row in found.mappings()]
+
+    # --- batches of a provider ------------------------------------------------------------------
+
+    def start_batch(
+        self, batch_id: str, intents: Sequence[CallIntent], *, budget_id: str | None = None
+    ) -> set[str]:
+        """Write a batch as `submitting` and its calls as `sent`, before it leaves.
+
+        Returns the ids that are this batch's to send: put exactly these into it, and `batch_id`
+        into the batch's own metadata, so that it can be found at the provider after a crash
+        between its submission and `batch_submitted`.
+
+        Raises:
+            BudgetExhausted: when the reservations do not fit; no call was written.
+        """
+        row = {
+            "batch_id": batch_id, "endpoint": intents[0].endpoint, "state": "submitting",
+            "owner": self.owner, "calls": len(intents), "started_at": time.time(),
+        }  # fmt: skip
+        with self.transaction() as con:
+            con.execute(self.upsert(t.batches, [row]))
+        return self.reserve_and_send(intents, budget_id=budget_id, batch_id=batch_id)
+
+    def batch_submitted(self, batch_id: str, provider_batch_id: str) -> None:
+        """Keep the provider's id of a batch: from here anybody can fetch it."""
+        self._set_batch(batch_id, state="submitted", provider_batch_id=provider_batch_id)
+
+    def batch_ended(self, batch_id: str, *, state: str) -> None:
+        """End a batch as `fetched` (its answers are in the ledger) or `failed`.
+
+        Calls of a failed batch that have no answer can be sent again; their reservation is free.
+        """
+        self._set_batch(batch_id, state=state, ended_at=time.time())
+        if state == "failed":
+            c = t.calls.c
+            with self.transaction(alone="doubt") as con:
+                lost = con.execute(
+                    update(t.calls)
+                    .where(c.batch_id == batch_id, c.state == "sent")
+                    .values(state="failed", outcome="batch_failed")
+                    .returning(c.budget_id, c.reserve_microusd)
+                ).all()
+                for budget_id, amount in lost:
+                    b = t.budgets.c
+                    con.execute(
+                        update(t.budgets)
+                        .where(b.budget_id == budget_id)
+                        .values(reserved_microusd=b.reserved_microusd - amount)
+                    )
+
+    def open_batches(self) -> list[dict[str, Any]]:
+        """Batches that are neither fetched nor failed, oldest first."""
+        with self.reading() as con:
+            found = con.execute(
+                select(t.batches)
+                .where(t.batches.c.state.in_(["submitting", "submitted"]))
+                .order_by(t.batches.c.started_at)
+            )
+            return [dict(row) for row in found.mappings()]
+
+    def _set_batch(self, batch_id: str, **values: Any) -> None:
+        with self.transaction() as con:
+            con.execute(update(t.batches).where(t.batches.c.batch_id == batch_id).values(**values))

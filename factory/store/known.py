@@ -1,0 +1,63 @@
+"""Which ids a lake table may hold already, without reading it again for every commit.
+
+Eight bytes an id, in sorted arrays that double in size: a million ids are 8 MB and a look-up is a
+binary search. Two ids may share a hash, so a hit says "look"; a miss is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+
+
+class KnownIds:
+    """Hashes of the ids in a list of immutable files."""
+
+    def __init__(self) -> None:
+        self._files: frozenset[str] = frozenset()
+        self._runs: list[Hashes] = []
+
+    def __len__(self) -> int:
+        return sum(run.size for run in self._runs)
+
+    def follow(self, files: list[str], load: Callable[[list[str]], Hashes]) -> None:
+        """Come to know exactly the ids of these files.
+
+        Args:
+            files: the live files of the table.
+            load: reads the hashes of files that are not known yet.
+        """
+        now = frozenset(files)
+        if not self._files <= now:
+            # Files went away: a compaction put their rows into others, or a torn commit was set
+            # aside and its ids are free again. Starting over is right for both.
+            self._files, self._runs = frozenset(), []
+        fresh = sorted(now - self._files)
+        if fresh:
+            self._insert(load(fresh))
+        self._files = now
+
+    def add(self, file: str, hashes: Hashes) -> None:
+        """Note a file that this process wrote itself."""
+        self._insert(hashes)
+        self._files |= {file}
+
+    def maybe(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """True where the id may be known; False is certain."""
+        hit = np.zeros(hashes.size, dtype=np.bool_)
+        for run in self._runs:
+            at = np.minimum(np.searchsorted(run, hashes), run.size - 1)
+            hit |= run[at] == hashes
+        return hit
+
+    def _insert(self, hashes: Hashes) -> None:
+        if hashes.size == 0:
+            return
+        self._runs.append(np.sort(hashes))
+        while len(self._runs) > 1 and self._runs[-2].size < 2 * self._runs[-1].size:
+            last, before = self._runs.pop(), self._runs.pop()
+            self._runs.append(np.sort(np.concatenate([before, last]), kind="stable"))
