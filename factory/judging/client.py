@@ -184,7 +184,10 @@ class Client:
                     "/chat/completions",
                     cast_to=bytes,
                     body=dict(call.body),
-                    options={"headers": {"Idempotency-Key": call.call_id}},
+                    options={
+                        "headers": {"Idempotency-Key": call.call_id},
+                        "idempotency_key": call.call_id,  # else openai draws a random one
+                    },
                 )
         except openai.APIStatusError as refused:
             return self._refused(refused, started)

@@ -31,19 +31,17 @@ class Pace:
 
     async def enter(self) -> int:
         """Wait for a place; returns the generation to hand back to `cut`."""
-        loop = asyncio.get_running_loop()
-        while self.in_flight >= int(self.limit) or loop.time() < self._open_at:
-            turn: asyncio.Future[None] = loop.create_future()
+        if self._waiting or self._free() <= 0:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
-                await turn
+                await turn  # whoever wakes us has taken the place for us
             except asyncio.CancelledError:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-                else:
-                    self._wake()  # the place was given to us and goes to the next
+                if turn.done() and not turn.cancelled():
+                    self.leave()
                 raise
-        self.in_flight += 1
+        else:
+            self.in_flight += 1
         return self._generation
 
     def leave(self) -> None:
@@ -71,13 +69,19 @@ class Pace:
             self._open_at = until
             loop.call_at(until, self._wake)
 
+    def _free(self) -> int:
+        if asyncio.get_running_loop().time() < self._open_at:
+            return 0
+        return int(self.limit) - self.in_flight
+
     def _wake(self) -> None:
-        free = int(self.limit) - self.in_flight
+        free = self._free()
         while free > 0 and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
+                self.in_flight += 1
                 free -= 1
+                turn.set_result(None)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from typing import Any
 
 from factory.judging.files import Judge
 from factory.rows import content_id, judgement_id_of, share_of
@@ -75,6 +76,26 @@ def plan(
                         )
                     )
     return tasks
+
+
+def again(judge: Judge, row: Mapping[str, Any], *, judge_id: str) -> Task:
+    """The next replicate of a judgement that is there, from its row."""
+    shown, aspect, replicate = tuple(row["completion_ids"]), row["aspect"], row["replicate"] + 1
+    identity = judgement_id_of(
+        kind=judge.front.kind,
+        judge_id=judge_id,
+        completion_ids=shown,
+        aspect=aspect,
+        replicate=replicate,
+    )
+    return Task(
+        judgement_id=identity,
+        prompt_id=row["prompt_id"],
+        completion_ids=shown,
+        aspect=aspect,
+        replicate=replicate,
+        bucket=row["bucket"],
+    )
 
 
 def _shown(

@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from factory.errors import RecipeError
 from factory.judging import asking, checking, files
-from factory.judging.plan import Candidate, Task, plan
+from factory.judging.plan import Candidate, Task, again, plan
 from factory.judging.work import Block, Commit, Source, source_of
 from factory.recipe.model import Judging
+from factory.rows import Status
 from factory.store import Store
 from factory.store.database import owner_is_dead
 
@@ -35,6 +36,17 @@ select c.completion_id, c.prompt_id, c.text_hash, c.bucket
 from completions c
 semi join wanted w on w.completion_id = c.completion_id
 semi join prompts p on p.prompt_id = c.prompt_id
+"""
+_FAILED = """
+select j.prompt_id, j.completion_ids, j.aspect, j.replicate, j.bucket
+from judgements j
+where j.judge_id = $judge_id
+  and list_has_all((select list(completion_id) from wanted), j.completion_ids)
+qualify row_number() over (
+    partition by j.completion_ids, j.aspect order by j.replicate desc
+  ) = 1
+  and list_contains($retry, j.status)
+order by j.prompt_id, j.judgement_id
 """
 _TEXTS = """
 select c.completion_id, c.prompt_id, c.text, p.messages, p.reference, p.constraints
@@ -95,6 +107,7 @@ def judge(
     run_id: str,
     seed: int = 0,
     replicates: int = 1,
+    retry: Sequence[Status] = (),
     budget_id: str | None = None,
     log: Path | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -109,6 +122,7 @@ def judge(
         run_id: written on every row and call.
         seed: which pairs a pairwise judge compares.
         replicates: how often each question is asked.
+        retry: statuses of judgements that are made once more, as a further replicate.
         budget_id: the budget that pays; by default the run's own, of `judging.budget_usd`.
         log: a file that gets one line per judge.
         on_progress: told how many judgements were added, commit by commit.
@@ -118,7 +132,7 @@ def judge(
         BudgetExhausted: when the next call does not fit the budget; nothing is lost.
         Stopped: when an endpoint cannot be reached, or a judge fails its own thresholds.
     """
-    sources = [_source(store, name, judging) for name in judges]
+    sources = [source_for(store, name, judging) for name in judges]
     budget = _budget(store, judging, run_id=run_id, budget_id=budget_id)
     report = Report()
     for source in sources:
@@ -127,9 +141,11 @@ def judge(
         started = time.monotonic()
         commit = Commit(store, source=source, run_id=run_id, report=done, tell=on_progress)
         try:
-            tasks = _missing(
+            tasks = missing_tasks(
                 store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
             )
+            if retry:
+                tasks += _failed_ones(store, source, completion_ids, retry, skip=tasks)
             _make(store, tasks, source=source, commit=commit, shard=judging.shard, budget=budget)
         finally:
             done.seconds = round(time.monotonic() - started, 3)
@@ -137,7 +153,12 @@ def judge(
     return report
 
 
-def _source(store: Store, name: str, judging: Judging) -> Source:
+def source_for(store: Store, name: str, judging: Judging) -> Source:
+    """A judge of the workspace with the endpoint that the recipe gives it.
+
+    Raises:
+        UserError: when its file, its endpoint or the endpoint's key is missing or wrong.
+    """
     loaded = files.load(name, workspace=store.workspace)
     if loaded.front.kind == "verifier":
         return source_of(loaded)
@@ -159,7 +180,7 @@ def _budget(store: Store, judging: Judging, *, run_id: str, budget_id: str | Non
     return run_id
 
 
-def _missing(
+def missing_tasks(
     store: Store,
     source: Source,
     completion_ids: Sequence[str],
@@ -169,6 +190,7 @@ def _missing(
     replicates: int,
     done: JudgeReport,
 ) -> list[Task]:
+    """What the judge owes of these completions; `done` is told how much is there already."""
     found = _select(store, _CANDIDATES, completion_ids)
     tasks = plan(
         source.judge,
@@ -194,7 +216,7 @@ def _make(
 ) -> None:
     if not tasks:
         return
-    blocks = _blocks(store, tasks)
+    blocks = blocks_of(store, tasks)
     if source.endpoint is None:
         for block in blocks:
             checking.check(block, source=source, commit=commit)
@@ -203,7 +225,23 @@ def _make(
     asyncio.run(asking.ask(blocks, source=source, commit=commit, shard=shard, budget_id=budget))
 
 
-def _blocks(store: Store, tasks: Sequence[Task]) -> Iterator[Block]:
+def _failed_ones(
+    store: Store,
+    source: Source,
+    completion_ids: Sequence[str],
+    retry: Sequence[Status],
+    *,
+    skip: Sequence[Task],
+) -> list[Task]:
+    """One more replicate of every question whose newest judgement has one of these statuses."""
+    found = _select(store, _FAILED, completion_ids, judge_id=source.judge_id, retry=list(retry))
+    owed = {task.judgement_id for task in skip}
+    tasks = [again(source.judge, row, judge_id=source.judge_id) for row in found.to_pylist()]
+    return [task for task in tasks if task.judgement_id not in owed]
+
+
+def blocks_of(store: Store, tasks: Sequence[Task]) -> Iterator[Block]:
+    """The tasks with their texts, a bounded number at a time."""
     for start in range(0, len(tasks), BLOCK):
         part = tasks[start : start + BLOCK]
         ids = sorted({identity for task in part for identity in task.completion_ids})
@@ -211,11 +249,11 @@ def _blocks(store: Store, tasks: Sequence[Task]) -> Iterator[Block]:
         yield Block(tasks=part, texts={row["completion_id"]: row for row in rows})
 
 
-def _select(store: Store, sql: str, completion_ids: Sequence[str]) -> pa.Table:
+def _select(store: Store, sql: str, completion_ids: Sequence[str], **params: object) -> pa.Table:
     wanted = pa.table({"completion_id": pa.array(completion_ids, pa.string())})
     with store.connect(mentioned_in=sql) as con:
         con.register("wanted", wanted)
-        return con.sql(sql).to_arrow_table()
+        return con.sql(sql, params=params).to_arrow_table()
 
 
 def _note(log: Path | None, done: JudgeReport) -> None:

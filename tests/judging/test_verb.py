@@ -100,7 +100,7 @@ def test_a_judge_that_always_prefers_good_says_good_in_both_orders(
     ties = [v for v in verdicts if v not in with_good]
     assert {(v["winner"], v["p_first"]) for v in ties} == {(None, 0.5)}
     best = store.rows(
-        "select text, score from scores join completions using (completion_id) where text like '%GOOD%'"
+        "select score from scores join completions using (completion_id) where text like '%GOOD%'"
     )
     assert {b["score"] for b in best} == {1.0}
 
@@ -281,9 +281,9 @@ def test_a_judge_that_fails_its_own_thresholds_is_stopped(
     store: Store, fill: Fill, judging: Section, server: Any
 ) -> None:
     server.brain = lambda body: "I like it."
-    ids = fill(store, QUESTIONS * 1)
+    ids = fill(store, QUESTIONS)
     section = judging(server.url, shard=40)
-    with pytest.raises(Stopped, match="judge ultrafeedback: .* are unparsed"):
+    with pytest.raises(Stopped, match=r"judge ultrafeedback: .* are unparsed"):
         judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
     assert 100 <= len(server.bodies) <= 160
 
@@ -307,7 +307,7 @@ def test_secrets_are_sent_and_never_kept(
 def test_a_model_judge_without_an_endpoint_is_a_clear_error(store: Store, fill: Fill) -> None:
     ids = fill(store, QUESTIONS[:1])
     section = Judging(judges=("ultrafeedback",))
-    with pytest.raises(RecipeError, match="judging.endpoints names none"):
+    with pytest.raises(RecipeError, match=r"judging\.endpoints names none"):
         judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
 
 
@@ -319,7 +319,8 @@ def test_verifiers_score_and_one_bad_prompt_does_not_stop_the_rest(
     section = Judging(judges=("gsm8k",))
     judge(store, judges=["gsm8k"], completion_ids=ids, judging=section, run_id="r")
     rows = store.rows(
-        "select text, status, score, rationale from judgements join completions using (completion_id) order by text, status"
+        "select text, status, score, rationale from judgements "
+        "join completions using (completion_id) order by text, status"
     )
     assert [(r["text"], r["status"], r["score"], r["rationale"]) for r in rows] == [
         ("A: 4", "error", None, "prompt_has_no_reference"),
@@ -384,7 +385,6 @@ def test_calls_in_doubt_are_held_where_the_recipe_says_so(
     store: Store, fill: Fill, judging: Section, server: Any
 ) -> None:
     from factory.judging.client import call_of
-    from factory.judging.work import Block
     from factory.store import CallIntent, Ledger
 
     ids = fill(store, QUESTIONS[:1])
@@ -392,7 +392,6 @@ def test_calls_in_doubt_are_held_where_the_recipe_says_so(
     judge(store, judges=["mt-bench-single"], completion_ids=ids[:1], judging=section, run_id="r")
     call = call_of(server.bodies[0])
     assert list(server.billed) == [call.call_id]
-    assert Block
     other = call_of(server.bodies[0], replicate=1)
     dead = Ledger(store.ledger.url, owner=f"{os.uname().nodename}/999999999/1.00")
     intent = CallIntent(
@@ -411,3 +410,88 @@ def test_calls_in_doubt_are_held_where_the_recipe_says_so(
     assert report.judges[0].held == 1
     assert len(_rows(store)) == 1
     assert store.ledger.calls([other.call_id])[other.call_id].state == "held"
+
+
+def test_a_mended_parser_reads_old_answers_again_for_free(
+    store: Store, fill: Fill, judging: Section, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from factory.judging import parse
+    from factory.judging.outcomes import good
+    from factory.judging.reparse import reparse
+    from factory.judging.verb import source_for
+
+    server.brain = lambda body: "Grade four of five"
+    ids = fill(store, QUESTIONS[:5])
+    (store.workspace / "judges").mkdir()
+    text = (Path(__file__).parents[2] / "judges" / "ultrafeedback.md").read_text()
+    mine = store.workspace / "judges" / "ultrafeedback.md"
+    mine.write_text(text.replace("unparsed: 0.2", "unparsed: 1.0"))
+    section = judging(server.url)
+    judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    assert {r["status"] for r in _rows(store)} == {"unparsed"}
+    asked = len(server.bodies)
+
+    def mended(reply: Any, ask: Any) -> Any:
+        return replace(good(4.0), rationale=None) if "four" in reply.text else good(1.0)
+
+    monkeypatch.setitem(parse.PARSERS, "rating", ("2", mended))
+    source = source_for(store, "ultrafeedback", section)
+    assert reparse(store, source, run_id="again") == {"ok": 40}
+    assert reparse(store, source, run_id="again") == {}
+    rows = store.rows("select * from judgements where parser = 'rating/2'")
+    assert {(r["score"], r["cost_microusd"], r["raw"]) for r in rows} == {
+        (4.0, 0, "Grade four of five")
+    }
+    assert {s["score"] for s in store.rows("select score from scores")} == {4.0}
+    # Judging with the mended parser finds its rows there; where it does not, the ledger answers.
+    judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    assert len(server.bodies) == asked
+    assert len(_rows(store)) == 80
+
+
+def test_a_preview_costs_nothing_and_bounds_the_bill(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    from factory.judging.preview import preview
+
+    ids = fill(store, QUESTIONS)
+    section = judging(server.url, judges=("ultrafeedback", "gsm8k"))
+    names = ["ultrafeedback", "gsm8k"]
+    seen, free = preview(store, judges=names, completion_ids=ids, judging=section)
+    assert server.bodies == []
+    assert (seen.planned, seen.missing, seen.calls) == (160, 160, 160)
+    assert (free.missing, free.calls, free.most_microusd, free.first) == (40, 0, 0, [])
+    assert [m["role"] for m in seen.first] == ["system", "user"]
+    judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    spent = store.rows("select sum(cost_microusd) as c from calls")[0]["c"]
+    assert 0 < seen.estimate_microusd <= seen.most_microusd
+    assert spent <= seen.most_microusd
+    again, _ = preview(store, judges=names, completion_ids=ids, judging=section)
+    assert (again.missing, again.most_microusd) == (0, 0)
+
+
+def test_failed_judgements_are_made_again_when_asked_for_and_only_then(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    ids = fill(store, QUESTIONS[:3])
+    section = judging(server.url, max_attempts=1)
+    server.fault = lambda key, tries: "500" if int(key[:2], 16) < 100 else None
+    judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    bad = [r for r in _rows(store) if r["status"] == "error"]
+    assert 0 < len(bad) < 24
+    server.fault = lambda key, tries: None
+    again = judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    assert again.made == 0
+    for made in (len(bad), 0):
+        report = judge(
+            store,
+            judges=["ultrafeedback"],
+            completion_ids=ids,
+            judging=section,
+            run_id="r",
+            retry=["error"],
+        )
+        assert report.made == made
+    assert len(store.rows("select * from scores")) == 6
