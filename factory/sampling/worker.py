@@ -30,8 +30,10 @@ from typing import Any, BinaryIO, Protocol
 from factory.rows import SamplingParams
 from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.frames import read_frame, requests_of, samples_table, write_frame
+from factory.sampling.identity import weight_files
 
 _PR_SET_PDEATHSIG = 1
+_SMALL_WEIGHTS = 256 << 20
 
 
 class Refused(Exception):
@@ -193,6 +195,23 @@ def _exit_on_hangup(requests: BinaryIO) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, name="hangup", daemon=True).start()
+
+
+def spare_threads(model: Path) -> bool:
+    """Give a small model on a CPU one thread; True if that was done.
+
+    Below some 256 MB of weights a second thread saves nothing, and its spinning at barriers costs a
+    factor of fifty as soon as anything else runs on the machine. OMP_NUM_THREADS overrules this.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return False
+    if sum(f.stat().st_size for f in weight_files(model)) > _SMALL_WEIGHTS:
+        return False
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    return True
 
 
 def die_with_parent(parent: int, *, signal_number: int = signal.SIGKILL) -> None:

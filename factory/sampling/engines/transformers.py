@@ -22,6 +22,7 @@ from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, resolve_dtype
 from factory.sampling.text import decoded
+from factory.sampling.worker import spare_threads
 
 _BATCH = 64
 
@@ -83,6 +84,8 @@ class TransformersBackend:
         device = str(given.pop("device", "auto"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            spare_threads(model)
         given["dtype"] = getattr(torch, str(given["dtype"]))
         given |= {"trust_remote_code": False, "use_safetensors": True, "local_files_only": True}
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(str(model), **given)

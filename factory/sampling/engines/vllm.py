@@ -8,7 +8,7 @@ logits come from kernels whose rounding depends on the batch, so the same batch 
 that is why a shard's composition is fixed.
 
 Engine settings are `vllm.LLM`'s own arguments. On a CPU, where the recipe says nothing, the engine
-runs in the child itself, eagerly, with a KV cache of 1 GiB.
+runs in the child itself, eagerly, with a KV cache of 1 GiB, and a small model gets one thread.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import read_config, resolve_dtype
 from factory.sampling.text import decoded
+from factory.sampling.worker import spare_threads
 
 _CPU_ENV = {
     # The engine's core in this process: one process fewer to start, and one order of events.
@@ -84,6 +85,9 @@ class VllmBackend:
         arguments: dict[str, Any] = {"seed": 0, "trust_remote_code": False}
         if current_platform.is_cpu():
             arguments["enforce_eager"] = True
+            if spare_threads(model):
+                # vLLM would pin one thread to each core, whatever else runs there.
+                os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             _spare_an_inspection(model)
         if max_model_len is not None:
             arguments["max_model_len"] = max_model_len
