@@ -37,7 +37,7 @@ from factory.training.data import (
     read_manifest,
     stop_share,
 )
-from factory.training.files import manifest_of, seal, weights_digest
+from factory.training.files import manifest_of, remove, seal, weights_digest
 from factory.training.models import adapted, load_policy, save_policy, stop_ids_of
 from factory.training.plan import pack, plan, steps_for
 from factory.training.reference import ReferenceTable, Scorer, reference_logps, score_items
@@ -56,6 +56,16 @@ class Reporter:
 
     path: Path
     silent: bool
+
+    def __post_init__(self) -> None:
+        """A child that was killed while writing left half a line: end it."""
+        if (
+            not self.silent
+            and self.path.exists()
+            and self.path.read_bytes()[-1:] not in (b"", b"\n")
+        ):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def __call__(self, event: dict[str, object]) -> None:
         """Append one event."""
@@ -144,7 +154,10 @@ def run(job: TrainJob) -> None:
     report = Reporter(job.work_dir / "progress.jsonl", silent=not state.is_main_process)
     facts = facts_of(job, world=state.num_processes).as_dict(job)
     digest = content_id("train", facts)
-    if finished(job.out_dir, digest=digest):
+    done = finished(job.out_dir, digest=digest)
+    if state.is_main_process:
+        clean(job, done=done)
+    if done:
         return
     checkpoints = Checkpoints(job.work_dir / "checkpoints", facts, job.config.keep_checkpoints)
     resume, torn = checkpoints.newest()
@@ -188,6 +201,19 @@ def finished(out_dir: Path, *, digest: str) -> bool:
             f"{out_dir} exists and is not this job's checkpoint", next=f"mv {out_dir} aside"
         )
     return True
+
+
+def clean(job: TrainJob, *, done: bool) -> None:
+    """Remove half-written files of earlier tries; of a finished job, its checkpoints too.
+
+    Optimizer states are twice the size of the weights, and a finished job is never resumed.
+    """
+    shutil.rmtree(job.work_dir / "staging", ignore_errors=True)
+    checkpoints = job.work_dir / "checkpoints"
+    if done:
+        remove(checkpoints)
+    for doomed in checkpoints.glob(".deleting-*"):
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _settle(job: TrainJob) -> None:
@@ -314,3 +340,4 @@ def _finish(
         "transformers": transformers.__version__,
     }
     seal(staged, job.out_dir, facts={**facts, "result": result})
+    clean(job, done=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import (
@@ -189,6 +190,15 @@ class PairTrainer(ExactTrainer):
             )
 
 
+def _anywhere(asked: bool, *, device: torch.device) -> bool:
+    """Whether any process was asked: all must leave the loop at the same step."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return asked
+    flag = torch.tensor(float(asked), device=device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
 def pair_logps(per_token: Tensor, inputs: Mapping[str, Tensor]) -> PairLogps:
     """Sums and lengths of chosen and rejected from (2B, T - 1) per-token log-probabilities."""
     chosen, rejected = per_token.sum(dim=1).chunk(2)
@@ -210,7 +220,8 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Save and stop when asked."""
-        if self._stop() and state.global_step < state.max_steps:
+        asked = _anywhere(self._stop(), device=args.device)
+        if asked and state.global_step < state.max_steps:
             self.stopped = control.should_save = control.should_training_stop = True
 
     def on_log(

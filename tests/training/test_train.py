@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from factory.errors import Stopped, UserError
-from factory.training.child import Stop
+from factory.training.child import Reporter, Stop
 from factory.training.files import manifest_of, weights_digest
 from factory.training.plan import pack
 
@@ -192,7 +192,21 @@ def test_saving_more_often_is_no_drift(interrupted, run):
     config = job.config.model_copy(update={"save_steps": 1, "keep_checkpoints": 1})
     result = run(job.model_copy(update={"config": config}))
     assert same(result.out_dir, whole.out_dir)
-    assert len(list((job.work_dir / "checkpoints").iterdir())) == 1
+
+
+def test_a_finished_job_keeps_no_checkpoint_and_a_running_one_the_last_two(interrupted, run):
+    job, _ = interrupted
+    kept = sorted(p.name for p in (job.work_dir / "checkpoints").iterdir())
+    assert kept == ["checkpoint-000000004", "checkpoint-000000005"]
+    run(job)
+    assert not (job.work_dir / "checkpoints").exists()
+
+
+def test_half_a_progress_line_of_a_killed_child_is_ended(tmp_path):
+    path = tmp_path / "progress.jsonl"
+    path.write_text('{"event": "st')
+    Reporter(path, silent=False)({"event": "resume"})
+    assert path.read_text().splitlines()[1] == '{"event": "resume"}'
 
 
 def test_completions_that_never_stop_are_refused(write, make_job, run):
