@@ -30,7 +30,8 @@ in_scope as (
   left join drawn d
     on d.prompt_id = c.prompt_id and d.model_id = c.model_id
     and d.params_id = c.params_id and d.seed = c.seed
-  where c.bucket between $first_bucket and $last_bucket
+  -- A recorded judgement may be on a completion whose text nobody has: it can be in no pair.
+  where c.text_hash is not null and c.bucket between $first_bucket and $last_bucket
     and ($model_ids is null or list_contains($model_ids, c.model_id))
     and ($run_id is null or d.prompt_id is not null)
 ),
@@ -52,7 +53,9 @@ scored as (
 ),
 joined as (
   select
-    c.*, l.n_chars, s.score, s.judge_kind,
+    c.*, l.n_chars, s.judge_kind,
+    -- A completion that is known from its judgements alone has no text to train on.
+    case when c.text_hash is not null then s.score end as score,
     array_to_string(list_sort($judges), '+') as judge,
     coalesce(c.finish_reason in ('stop', 'recorded'), false) as can_be_chosen,
     coalesce(c.model_id = $policy_model_id, false) as on_policy,

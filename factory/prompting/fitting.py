@@ -96,7 +96,8 @@ def check(
     for verdict in mapping.each_verdict():
         for field, column in verdict.columns.items():
             for name in column.column:
-                if name in names or any(lookup(v, name) is not None for v in shown):
+                known = column.optional or name in names
+                if known or any(lookup(v, name) is not None for v in shown):
                     continue
                 raise _no_column(name, field, names, file=file, command=command)
     for name in (*mapping.where, *([mapping.explode] if mapping.explode else [])):

@@ -51,7 +51,7 @@ Item = Row | BadRow
 
 def clean_evidence(text: str) -> str:
     """The first characters of hostile text, safe to store: no lone surrogate, no NUL."""
-    head = text[:EVIDENCE_CHARS].replace("\x00", "\\x00")
+    head = text[:EVIDENCE_CHARS].rstrip("\r\n").replace("\x00", "\\x00")
     return head.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -46,8 +46,12 @@ def make_pool(
         RecipeError: no generator of that name, or more rows than it can make.
     """
     if make not in GENERATORS:
-        near = difflib.get_close_matches(make, GENERATORS, n=1) or list(GENERATORS)
-        raise RecipeError(f"no generator makes {make!r}", next=f"make: {near[0]}")
+        near = difflib.get_close_matches(make, GENERATORS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(GENERATORS)}"
+        raise RecipeError(
+            f"pool {pool}: no generator makes {make!r}; {hint}",
+            next=f"make: {near[0] if near else next(iter(GENERATORS))}  # in the recipe",
+        )
     try:
         prompts = GENERATORS[make](rows, seed)
     except ValueError as bad:

@@ -17,7 +17,7 @@ from factory.prompting import fitting
 from factory.prompting.content import Rejected, conversation_of, json_of, label_of
 from factory.prompting.formats import Row
 from factory.prompting.mapping import ColumnMapping
-from factory.prompting.reading import Batch, batches, source_name
+from factory.prompting.reading import BATCH_ROWS, Batch, batches, source_name
 from factory.prompting.seen import Seen
 from factory.prompting.writing import Rejects, Writer, held
 from factory.rows import bucket_of, canonical, prompt_id_of, split_of
@@ -85,6 +85,7 @@ def add_prompts(
     run_id: str,
     mapping: ColumnMapping | None = None,
     limit: int | None = None,
+    batch_rows: int = BATCH_ROWS,
     license: str = "",
     domain: str = "",
     lang: str = "",
@@ -104,6 +105,7 @@ def add_prompts(
         run_id: the run that adds them.
         mapping: which column is which field; the common column names by default.
         limit: read at most this many rows.
+        batch_rows: rows a commit.
         license: for rows whose columns give none; `domain` and `lang` likewise.
         domain: see `license`.
         lang: see `license`.
@@ -126,7 +128,7 @@ def add_prompts(
     rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file)
     adding = _Adding(Writer(store, run_id=run_id, dry_run=dry_run), defaults, rejects, report)
     checked = False
-    for batch in batches(source, split=split, limit=limit):
+    for batch in batches(source, split=split, limit=limit, size=batch_rows):
         if not checked and batch.rows:
             chosen = chosen or fitting.detect(batch.rows, kind="prompts")
             fitting.check(

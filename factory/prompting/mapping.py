@@ -54,6 +54,8 @@ class Column(_Strict):
     split: str | None = None
     part: int | None = None
     """Cut the text at `split` and take this part (negative from the end)."""
+    optional: bool = False
+    """Whether a file may lack the column."""
     values: dict[str, str | int | float | None] | None = None
     """Value as written -> value meant; a value that is not listed is missing."""
 
