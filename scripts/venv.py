@@ -33,7 +33,7 @@ HEADER = """\
 
 def main() -> int:
     """Run `setup` or `lock`; the exit code is honest."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Make .venv, or resolve every version anew.")
     parser.add_argument("verb", choices=["setup", "lock"])
     parser.add_argument("--extras", default="cpu,lora,postgres,s3,dev")
     args = parser.parse_args()
