@@ -59,8 +59,12 @@ async def ask(
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+    except BaseException:
+        client.stop()
+        raise
     finally:
-        # One shard failed: the others still commit what they have, before the error goes on.
+        # One shard failed or a person pressed Ctrl-C: nothing more leaves, what is in flight comes
+        # back, and every shard commits what it has before the error goes on.
         await asyncio.gather(*running, return_exceptions=True)
         await client.close()
 

@@ -89,6 +89,11 @@ class Client:
         self._reached = False
         self._failures = 0
 
+    def stop(self) -> None:
+        """Send nothing more. What is in flight comes back and is kept."""
+        if self._stop is None:
+            self._stopping(": stopped")
+
     async def close(self) -> None:
         """Close connections and write everything that is waiting."""
         await self._openai.close()

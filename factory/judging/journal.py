@@ -88,7 +88,8 @@ class Journal:
             open_ = None not in batch
             # Answers first: what they free may pay for the next calls.
             self._finish([item for item in batch if isinstance(item, _Finish)])
-            waiting = self._parked + [item for item in batch if isinstance(item, _Send)]
+            sends = self._parked + [item for item in batch if isinstance(item, _Send)]
+            waiting = [item for item in sends if not item.done.cancelled()]
             self._parked = []
             self._send(waiting)
             if not open_:
@@ -126,8 +127,17 @@ class Journal:
                 self._tell([_failing(item.done, failed) for item in items[at:]])
                 return
             self._in_flight += len(claimed)
+            self._abandon([i for i in part if i.done.cancelled() and i.intent.call_id in claimed])
             self._tell([_setting(item.done, item.intent.call_id in claimed) for item in part])
             at += size
+
+    def _abandon(self, items: list[_Send]) -> None:
+        """Calls whose asker was cancelled meanwhile: they were never sent."""
+        results = [
+            CallResult(call_id=item.intent.call_id, state="failed", outcome="cancelled")
+            for item in items
+        ]
+        self._finish([_Finish(result, None) for result in results])
 
     def _refuse_parked(self, refused: BudgetExhausted | None = None) -> None:
         parked, self._parked = self._parked, []

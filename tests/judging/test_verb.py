@@ -495,3 +495,33 @@ def test_failed_judgements_are_made_again_when_asked_for_and_only_then(
         )
         assert report.made == made
     assert len(store.rows("select * from scores")) == 6
+
+
+def test_an_interrupt_keeps_what_came_back_and_leaves_nothing_in_flight(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    ids = fill(store, QUESTIONS)
+    brain, told = server.brain, []
+
+    def interrupting(body: dict[str, Any]) -> str:
+        if len(server.billed) == 50 and not told:
+            told.append(True)
+            child.send_signal(signal.SIGINT)
+        return brain(body)
+
+    server.brain = interrupting
+    server.delay = 0.05
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(store.workspace), server.url],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.wait() != 0
+    rows = _rows(store)
+    assert {c["state"] for c in store.rows("select state from calls")} == {"done"}
+    assert 50 <= len(rows) < 160
+    assert len(rows) == len(server.billed) == len(store.rows("select * from calls"))
+    judge(
+        store, judges=["ultrafeedback"], completion_ids=ids, judging=judging(server.url), run_id="r"
+    )
+    assert len(server.billed) == sum(server.tries.values()) == len(_rows(store)) == 160
