@@ -41,7 +41,7 @@ from factory.store.columns import (
 )
 from factory.store.known import Hashes, KnownIds
 from factory.store.log import LiveFile
-from factory.store.places import Place, check_name, explained
+from factory.store.places import Place, blaming, check_name, explained
 
 READER_VERSION = 1
 """Reader protocol 1 has neither deletion vectors nor column mapping. Anything newer is refused."""
@@ -94,11 +94,12 @@ class Lake:
                 with self._lock(table):
                     self._create(table)
                     if self.place.exists(entry):
-                        self.place.sync(entry, f"{table}/_delta_log", table, "")
+                        self.place.sync(entry, f"{table}/_delta_log", table)
             if self.place.local:
                 self._write_schema_file(table)
         told = {"format": FORMAT, "tables": sorted(SCHEMAS)}
         if self._format() != told:
+            self.place.sync("")
             self.place.write(_FORMAT_FILE, json.dumps(told).encode())
 
     def _create(self, table: str) -> None:
@@ -131,7 +132,7 @@ class Lake:
         name = f"_schema/{table}.parquet"
         data = as_parquet(SCHEMAS[table].empty_table())
         if not self.place.exists(name) or self.place.read(name) != data.to_pybytes():
-            self.place.write(name, data)
+            self.place.write(name, data, durable=False)  # made again when it is lost
 
     def schema_file(self, table: str) -> Path | None:
         """A Parquet file of no rows: first in a file list, it makes new columns appear."""
@@ -215,9 +216,11 @@ class Lake:
     @contextmanager
     def _file_lock(self, table: str) -> Iterator[None]:
         """One committer a table: retries of Delta's optimistic commit starve under contention."""
-        self.place.make("_locks")
-        with explained(self.place.full("_locks")):
-            handle = (self.place.path / "_locks" / f"{table}.lock").open("a")
+        path = self.place.path / "_locks" / f"{table}.lock"
+        if not path.exists():
+            self.place.make("_locks")
+        with blaming(str(path)):
+            handle = path.open("a")
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -21,6 +21,13 @@ class Ledger(Doubt, Leases, Runs):
 
     def __init__(self, url: str, *, create: bool = False, owner: str | None = None) -> None:
         super().__init__(url, owner=owner)
+        try:
+            self._open(create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, *, create: bool) -> None:
         version = None if create else self._version()
         if version is None or version < t.SCHEMA_VERSION:
             version = self._create()

@@ -72,7 +72,7 @@ class Place:
         with self.fs.open_input_stream(self.full(name)) as stream:
             return stream.read()
 
-    def write(self, name: str, data: pa.Buffer | bytes) -> None:
+    def write(self, name: str, data: pa.Buffer | bytes, *, durable: bool = True) -> None:
         """Write a file whole and durable: a reader sees all of it or none.
 
         Raises:
@@ -89,12 +89,14 @@ class Place:
                 with aside.open("wb") as handle:
                     handle.write(data)
                     handle.flush()
-                    os.fsync(handle.fileno())
+                    if durable:
+                        os.fsync(handle.fileno())
                 os.replace(aside, target)
             except OSError:
                 aside.unlink(missing_ok=True)
                 raise
-            self.sync(str(Path(name).parent))
+            if durable:
+                self.sync(str(Path(name).parent))
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is gone already is no error."""
