@@ -30,8 +30,7 @@ in_scope as (
   left join drawn d
     on d.prompt_id = c.prompt_id and d.model_id = c.model_id
     and d.params_id = c.params_id and d.seed = c.seed
-  -- A recorded judgement may be on a completion whose text nobody has: it can be in no pair.
-  where c.text_hash is not null and c.bucket between $first_bucket and $last_bucket
+  where c.bucket between $first_bucket and $last_bucket
     and ($model_ids is null or list_contains($model_ids, c.model_id))
     and ($run_id is null or d.prompt_id is not null)
 ),
