@@ -1,6 +1,6 @@
 """The toy world of the quickstart: instructions whose obedience a few lines can check.
 
-Three instructions over a list of short words, and demonstrations half of which break the
+Three instructions over a list of short words, and demonstrations of which four in ten break the
 instruction they answer. A starter fine-tuned on them obeys about four times in ten, which is what
 on-policy preference training needs: a skill that is there, and mistakes to tell it from. All of it
 follows from seeds; nothing is downloaded.
@@ -19,6 +19,8 @@ from factory.rows import Prompt, canonical, content_id
 Kind = Literal["repeat", "spell", "dot"]
 KINDS: tuple[Kind, ...] = ("repeat", "spell", "dot")
 TIMES = (2, 3, 4)
+BROKEN_SHARE = 0.4
+"""A small model obeys less often than its demonstrations: six in ten good ones make four in ten."""
 POOL = "toyworld"
 LICENSE = "CC0-1.0"
 
@@ -144,7 +146,7 @@ def make_tasks(n: int, *, seed: int) -> list[Task]:
 
 
 def demonstrate(
-    tasks: Sequence[Task], *, per_task: int, seed: int, broken_share: float = 0.5
+    tasks: Sequence[Task], *, per_task: int, seed: int, broken_share: float = BROKEN_SHARE
 ) -> Iterator[Demonstration]:
     """`per_task` answers to each task, of which about `broken_share` break the instruction."""
     for task in tasks:

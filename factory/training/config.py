@@ -73,6 +73,8 @@ class TrainConfig(BaseModel):
     """Below 1 a share of all steps, else a number of steps."""
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1)
+    """0.98 suits runs of a few hundred steps: the second moment settles in fifty."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     max_length: int = Field(default=2048, ge=2)
     """Tokens of prompt and completion. A longer row is dropped, never cut."""

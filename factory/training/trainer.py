@@ -49,6 +49,7 @@ def training_arguments(
         lr_scheduler_type=config.schedule,
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
+        adam_beta2=config.adam_beta2,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
         data_seed=config.seed,

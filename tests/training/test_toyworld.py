@@ -51,8 +51,9 @@ def test_a_demonstration_breaks_the_instruction_exactly_when_it_says_so(task, se
         assert check(task.constraints, shown.text) == shown.obeys
 
 
-def test_half_of_the_demonstrations_break_their_instruction():
-    shown = list(demonstrate(make_tasks(500, seed=0), per_task=4, seed=0))
+def test_the_asked_share_of_demonstrations_breaks_the_instruction():
+    tasks = make_tasks(500, seed=0)
+    shown = list(demonstrate(tasks, per_task=4, seed=0, broken_share=0.5))
     assert sum(d.obeys for d in shown) / len(shown) == pytest.approx(0.5, abs=0.03)
 
 
