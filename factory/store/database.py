@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 import psutil
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -32,7 +32,7 @@ class Database:
         self.owner = owner or process_owner()
         self.engine = _engine(url)
         self.postgres = self.engine.dialect.name == "postgresql"
-        self.shown = make_url(url).render_as_string(hide_password=True)
+        self.shown = self.engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Close every connection."""
@@ -90,7 +90,9 @@ class Database:
 def _engine(url: str) -> Engine:
     if url.startswith("postgres"):
         return _postgres(url)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    # The path as it is: SQLAlchemy would read a % or ? of a folder's name as a URL's.
+    file = URL.create("sqlite", database=url.removeprefix("sqlite:///"))
+    engine = create_engine(file, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def durable(raw: Any, _record: object) -> None:

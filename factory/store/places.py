@@ -30,7 +30,7 @@ class Place:
         self.url = str(root)
         self.local = "://" not in self.url
         if self.local:
-            self.path = Path(root)
+            self.path = Path(root).absolute()
             self.fs: pafs.FileSystem = pafs.LocalFileSystem()
             self.base = str(self.path)
         else:
@@ -42,7 +42,7 @@ class Place:
 
     def uri(self, name: str) -> str:
         """The address of a file or folder, for delta-rs."""
-        return f"{self.base}/{name}" if self.local else f"{self.url.rstrip('/')}/{name}"
+        return (self.path / name).as_uri() if self.local else f"{self.url.rstrip('/')}/{name}"
 
     def full(self, name: str) -> str:
         """The name of a file in this place's file system."""
@@ -152,7 +152,7 @@ def blame_words(message: str, where: str) -> UserError | None:
 
 def check_name(place: Place) -> None:
     """Refuse a path whose characters are wildcards or worse to the programs that read a lake."""
-    bad = sorted(set(re.findall(r"[\[\]*?]", place.url)))
+    bad = sorted(set(re.findall(r"[\[\]*?%]", place.url)))
     if bad:
         raise UserError(
             f"{place.url} cannot hold a lake: {' '.join(bad)} in a path means something else to "
