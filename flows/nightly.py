@@ -34,8 +34,8 @@ def _retry(_task: Any, _run: Any, state: Any) -> bool:
 
 def do(name: str, work: Callable[[], Any]) -> Any:
     """One step as a Prefect task."""
-    return task(
-        work,
+
+    @task(
         name=name,
         task_run_name=name,
         retries=2,
@@ -43,7 +43,11 @@ def do(name: str, work: Callable[[], Any]) -> Any:
         retry_condition_fn=_retry,
         cache_policy=NO_CACHE,
         persist_result=False,
-    )()
+    )
+    def step() -> Any:
+        return work()
+
+    return step()
 
 
 def play(run: stages.Run) -> None:

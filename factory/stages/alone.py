@@ -295,7 +295,7 @@ def _version(store: Store, strategy: str | None) -> str:
         )
     row = built[0]
     made = freeze(
-        store, kind=row["kind"], strategy_id=row["strategy_id"], name=row["strategy"],
+        store, kind="sft" if row["kind"] == "sft" else "preference", strategy_id=row["strategy_id"], name=row["strategy"],
         recipe_id="", run_id=row["run_id"], round=None,
     )  # fmt: skip
     return made.version_id

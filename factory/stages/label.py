@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from factory.stages.run import Run
 
@@ -102,7 +102,9 @@ def _freeze(run: Run, round: int) -> dict[str, Any]:
 
     made = run.left(round, "pair")
     left: dict[str, Any] = {}
-    for kind, key in (("preference", "pairs"), ("sft", "sft")):
+    kinds: tuple[tuple[Literal["preference", "sft"], str], ...]
+    kinds = (("preference", "pairs"), ("sft", "sft"))
+    for kind, key in kinds:
         if made.get(key, {}).get("pairs"):
             version = freeze_version(
                 run.store,

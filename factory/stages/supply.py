@@ -121,7 +121,7 @@ def draw(run: Run, round: int) -> dict[str, Any]:
 
 
 def _draw(run: Run, round: int) -> dict[str, Any]:
-    from factory.prompting.draw import append_draws, draw_prompts
+    from factory.prompting.draw import Purpose, append_draws, draw_prompts
 
     recipe, store = run.recipe, run.store
     policy = champion_of(store, recipe.policy.line)
@@ -131,7 +131,7 @@ def _draw(run: Run, round: int) -> dict[str, Any]:
     params = recipe.sampling.params()
     weights = {pool.name: pool.weight for pool in recipe.prompts.pools}
     drawn: dict[str, Any] = {"policy": policy, "notes": []}
-    plan: list[tuple[str, str, int, int]] = [
+    plan: list[tuple[Purpose, str, int, int]] = [
         ("train", policy, recipe.prompts.per_round, recipe.sampling.n),
         ("gate", policy, recipe.gate.prompts, recipe.gate.samples),
     ]

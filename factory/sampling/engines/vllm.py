@@ -22,7 +22,7 @@ from factory.errors import MissingExtra
 from factory.rows import SamplingParams
 from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.engines.process import ProcessSampler
-from factory.sampling.identity import read_config, resolve_dtype
+from factory.sampling.identity import context_length, read_config, resolve_dtype
 from factory.sampling.text import decoded
 from factory.sampling.worker import spare_threads
 
@@ -85,6 +85,12 @@ class VllmBackend:
         arguments: dict[str, Any] = {"seed": 0, "trust_remote_code": False}
         if current_platform.is_cpu():
             arguments["enforce_eager"] = True
+            # A prompt cut into chunks draws a sample that is thrown away; vLLM then winds the
+            # sample's generator back, which a generator on the CPU cannot do.
+            arguments["enable_chunked_prefill"] = False
+            arguments["max_num_batched_tokens"] = max(
+                8192, context_length(model, max_model_len) or 0
+            )
             if spare_threads(model):
                 # vLLM would pin one thread to each core, whatever else runs there.
                 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
