@@ -1,21 +1,21 @@
--- One row per pairwise judge, completion and opponent: P(completion is better), both orders combined.
+-- One row per comparing judge, completion and opponent: P(completion is better), both orders combined.
 --
 -- An order that was asked and did not give a verdict makes the match unknown: half a verdict carries
--- the judge's position bias in full. A judge that was edited counts with its newest version only.
+-- the judge's position bias in full. People's comparisons count as a judge's do. A judge that was edited counts with its newest version only.
 with
 judges_in_versions as (
-  select judge from judgements where kind = 'pairwise'
+  select judge from judgements where completion_id is null
   group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
   select prompt_id, judge, arg_max(judge_id, (created_at, judge_id)) as judge_id
   from judgements
-  where kind = 'pairwise' and judge in (from judges_in_versions)
+  where completion_id is null and judge in (from judges_in_versions)
   group by prompt_id, judge
 ),
 verdicts as (
   select
-    j.prompt_id, j.bucket, j.judge,
+    j.prompt_id, j.bucket, j.judge, j.kind,
     j.completion_ids[1] as first_id,
     j.completion_ids[2] as second_id,
     case
@@ -27,24 +27,24 @@ verdicts as (
     end as p_first
   from judgements j
   left join newest n on n.prompt_id = j.prompt_id and n.judge = j.judge
-  where j.kind = 'pairwise' and len(j.completion_ids) = 2
+  where j.completion_id is null and len(j.completion_ids) = 2
     and (n.judge_id is null or n.judge_id = j.judge_id)
 ),
 sides as (
   select
-    prompt_id, bucket, judge, first_id as completion_id, second_id as opponent_id,
+    prompt_id, bucket, judge, kind, first_id as completion_id, second_id as opponent_id,
     true as shown_first, p_first as p
   from verdicts
   union all
   select
-    prompt_id, bucket, judge, second_id as completion_id, first_id as opponent_id,
+    prompt_id, bucket, judge, kind, second_id as completion_id, first_id as opponent_id,
     false as shown_first, 1 - p_first as p
   from verdicts
 ),
 by_order as (
   -- Decimals, because a sum of floats depends on the order of its rows and a tie must stay a tie.
   select
-    prompt_id, bucket, judge, completion_id, opponent_id, shown_first,
+    prompt_id, bucket, judge, completion_id, opponent_id, shown_first, min(kind) as kind,
     sum(p)::double / count(p) as p,
     count(p) as n
   from sides
@@ -55,7 +55,7 @@ select
   sum(p::decimal(38, 15))::double / count(*) as p,
   count(*) as orders,
   sum(n)::bigint as n_judgements,
-  bucket
+  bucket, min(kind) as kind
 from by_order
 group by judge, prompt_id, completion_id, opponent_id, bucket
 having count(p) = count(*)

@@ -13,7 +13,7 @@ verdicts as (
       when winner_id = completion_ids[2] then 0.0
     end::double as p_first
   from judgements
-  where kind = 'pairwise' and status = 'ok' and len(completion_ids) = 2
+  where completion_id is null and status = 'ok' and len(completion_ids) = 2
     and completion_ids[1] <> completion_ids[2]
 ),
 swapped as (

@@ -1,22 +1,22 @@
 -- One row per completion and judge: its score, from verdicts with status ok alone.
 --
--- Verifiers and pointwise judges: the mean over replicates, then over aspects, and no score until
--- every aspect that the judge asks has a verdict. Pairwise judges: the mean over opponents of P(this
--- one is better). A judge that was edited counts with its newest version only, prompt by prompt.
+-- Verdicts on one completion: the mean over replicates, then over aspects, and no score until every
+-- aspect that the judge asks has a verdict. Comparisons: the mean over opponents of P(this one is
+-- better). A judge that was edited counts with its newest version only, prompt by prompt.
 with
 judges_in_versions as (
-  select judge from judgements where kind <> 'pairwise'
+  select judge from judgements where completion_id is not null
   group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
   select prompt_id, judge, arg_max(judge_id, (created_at, judge_id)) as judge_id
   from judgements
-  where kind <> 'pairwise' and judge in (from judges_in_versions)
+  where completion_id is not null and judge in (from judges_in_versions)
   group by prompt_id, judge
 ),
 aspects_asked as (
   select judge_id, count(*) as n
-  from (select distinct judge_id, coalesce(aspect, '') from judgements where kind <> 'pairwise')
+  from (select distinct judge_id, coalesce(aspect, '') from judgements where completion_id is not null)
   group by judge_id
 ),
 by_aspect as (
@@ -30,7 +30,7 @@ by_aspect as (
     count(*) as n
   from judgements j
   left join newest n on n.prompt_id = j.prompt_id and n.judge = j.judge
-  where j.kind <> 'pairwise' and j.status = 'ok' and j.completion_id is not null
+  where j.completion_id is not null and j.status = 'ok'
     and try_cast(j.score as decimal(38, 15)) is not null
     and (n.judge_id is null or n.judge_id = j.judge_id)
   group by all
@@ -48,7 +48,7 @@ one_by_one as (
 ),
 against_others as (
   select
-    completion_id, prompt_id, judge, 'pairwise' as kind,
+    completion_id, prompt_id, judge, min(kind) as kind,
     sum(p::decimal(38, 15))::double / count(*) as score,
     sum(n_judgements)::bigint as n_judgements,
     bucket

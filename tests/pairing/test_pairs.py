@@ -377,3 +377,13 @@ def test_every_strategy_declares_what_it_is_and_its_parameters():
     assert all(s.about.endswith(".") for s in found.values())
     verified = {p.name: p.default for p in load_strategy("verified", workspace=None).params}
     assert verified == {"right_from": 1.0, "wrong_to": 0.0, "max_right": 3, "max_wrong": 3, "k": 1}
+
+
+def test_a_completion_known_from_its_judgements_alone_is_in_no_pair(world):
+    prompt = world.prompt("q")
+    world.completion(prompt, "seen", 0.0)
+    world.completion(prompt, "unseen", 1.0)
+    world.rows["completions"][-1] |= {"text": None, "text_hash": None, "token_hash": None}
+    world.flush()
+    build(world)
+    assert world.pairs() == [] and world.drops() == {prompt: "too_few_scored"}
