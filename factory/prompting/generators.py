@@ -36,7 +36,7 @@ def make_pool(
     domain: str = "",
     lang: str = "",
     gate: float = 0.1,
-    dev: float = 0.05,
+    dev: float = 0.02,
 ) -> AddReport:
     """Make a pool's prompts; the same arguments make the same prompts, and add them once.
 

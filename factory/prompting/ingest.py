@@ -41,7 +41,7 @@ class Defaults:
     domain: str = ""
     lang: str = ""
     gate: float = 0.1
-    dev: float = 0.05
+    dev: float = 0.02
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def add_prompts(
     domain: str = "",
     lang: str = "",
     gate: float = 0.1,
-    dev: float = 0.05,
+    dev: float = 0.02,
     max_chars: int | None = None,
     split: str | None = None,
     dry_run: bool = False,

@@ -260,8 +260,15 @@ class Recipe(Section):
 
     @property
     def recipe_id(self) -> str:
-        """Identity of what the recipe does: everything but how often and when."""
+        """Identity of what the recipe does: everything but how often, when, and how fast.
+
+        A raised budget or another timeout goes on with the same run.
+        """
         body = self.model_dump(mode="json", exclude={"rounds", "schedule", "description"})
+        body["judging"].pop("budget_usd")
+        for endpoint in body["judging"]["endpoints"].values():
+            for pace in ("max_concurrency", "timeout_s", "max_attempts", "price"):
+                endpoint.pop(pace)
         return content_id("recipe", body)
 
     @property

@@ -90,7 +90,8 @@ def status(store: Store) -> list[Table]:
         _table(
             store, "budgets", "Budgets",
             "select budget_id, limit_microusd / 1e6 as limit_usd, "
-            "spent_microusd / 1e6 as spent_usd, reserved_microusd / 1e6 as reserved_usd from budgets order by 1",
+            "spent_microusd / 1e6 as spent_usd, reserved_microusd / 1e6 as reserved_usd "
+            "from budgets order by 1",
         ),
     ]  # fmt: skip
 

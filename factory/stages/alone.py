@@ -269,25 +269,26 @@ def export(
     return found.as_dict()
 
 
+_BUILT = """
+with built as (
+  select 'preference' as kind, strategy, strategy_id, run_id, round, created_at from pairs
+  union all by name
+  select 'sft' as kind, strategy, strategy_id, run_id, round, created_at from sft_examples
+)
+select kind, strategy, strategy_id, run_id, round, max(created_at) as built_at
+from built
+where $strategy::varchar is null or strategy = $strategy::varchar
+group by all
+order by kind, built_at desc
+limit 1
+"""
+
+
 def _version(store: Store, strategy: str | None) -> str:
-    """The newest version (of a strategy); pairs built by hand are frozen here."""
+    """The newest pairs (or rows of a strategy) as a version; the same rows are the same version."""
     from factory.exporting import freeze
 
-    built = store.rows(
-        "select strategy_id, strategy, max(created_at) as at, any_value(run_id) as run_id, "
-        "'preference' as kind from pairs where ($s::varchar is null or strategy = $s::varchar) group by 1, 2 "
-        "union all select strategy_id, strategy, max(created_at), any_value(run_id), 'sft' "
-        "from sft_examples where $s::varchar is not null and strategy = $s::varchar group by 1, 2 "
-        "order by kind, at desc limit 1",
-        {"s": strategy},
-    )
-    frozen = store.rows(
-        "select version_id, created_at as at, strategy_id from dataset_versions "
-        "where ($s::varchar is null or strategy = $s::varchar) order by kind, at desc limit 1",
-        {"s": strategy},
-    )
-    if frozen and not (built and built[0]["strategy_id"] != frozen[0]["strategy_id"]):
-        return str(frozen[0]["version_id"])
+    built = store.rows(_BUILT, {"strategy": strategy})
     if not built:
         raise UserError(
             f"there are no pairs{f' of strategy {strategy}' if strategy else ''} to export",
@@ -295,9 +296,14 @@ def _version(store: Store, strategy: str | None) -> str:
         )
     row = built[0]
     made = freeze(
-        store, kind="sft" if row["kind"] == "sft" else "preference", strategy_id=row["strategy_id"], name=row["strategy"],
-        recipe_id="", run_id=row["run_id"], round=None,
-    )  # fmt: skip
+        store,
+        kind=row["kind"],
+        strategy_id=row["strategy_id"],
+        name=row["strategy"],
+        recipe_id="",
+        run_id=row["run_id"],
+        round=row["round"],
+    )
     return made.version_id
 
 

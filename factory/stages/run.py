@@ -109,6 +109,10 @@ def open_run(
     Raises:
         LeaseHeld: when another live process runs the same recipe in this workspace.
     """
+    from factory.stages.plan import check_settings
+
+    # Hours lie between the first stage and training: its settings are refused now.
+    check_settings(recipe)
     run = Run(
         store,
         recipe,

@@ -39,7 +39,7 @@ def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
             run.store, pool.make, rows=pool.rows or 1000, seed=run.recipe.seed, **common
         )
         return report.as_dict()
-    sources = [pool.dataset] if pool.dataset else list(pool.files)
+    sources = [_dataset(pool.dataset)] if pool.dataset else list(pool.files)
     total: dict[str, Any] = {}
     for source in sources:
         report = ingest.add_prompts(
@@ -47,6 +47,11 @@ def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
         )
         total[str(source)] = report.as_dict()
     return total
+
+
+def _dataset(name: str) -> str:
+    """A directory as it is; a hub name as the reader knows it."""
+    return name if Path(name).exists() or name.startswith("hf:") else f"hf:{name}"
 
 
 def starter(run: Run) -> dict[str, Any]:
@@ -80,6 +85,7 @@ def _starter(run: Run) -> dict[str, Any]:
 
 def _train_starter(run: Run) -> Path:
     """Random weights, fine-tuned on demonstrations; the same recipe gives the same weights."""
+    from factory.sampling.base import prewarm
     from factory.stages.demonstrations import write_demonstrations
     from factory.training.starter import StarterSpec, make_starter
     from factory.training.verb import TrainConfig, TrainJob, train
@@ -110,7 +116,8 @@ def _train_starter(run: Run) -> Path:
         config=config,
         reference_cache=run.store.workspace / "reference.sqlite",
     )
-    run.progress.stage(0, "starter")
+    # The engine's imports take longer than its start: they pass while the starter trains.
+    prewarm(run.recipe.sampling.engine, log=run.log(0, "engine"))
     result = train(job, log=run.log(0, "starter"), on_progress=models.relay(run.progress))
     return result.out_dir
 

@@ -1,0 +1,5 @@
+"""`python -m factory` is `prefactory`."""
+
+from factory.cli import main
+
+main()
