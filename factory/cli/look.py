@@ -33,16 +33,27 @@ def register(app: typer.Typer) -> None:
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="A SELECT, or the name of a .sql file.")],
+    query: Annotated[
+        str, typer.Argument(help="A SELECT, or the name of a .sql file. Without it: a prompt.")
+    ] = "",
     workspace: Workspace = None,
     as_json: Json = False,
     form: Annotated[str, typer.Option("--format", help="table, csv or parquet")] = "table",
     out: Annotated[Path | None, typer.Option(help="Write the result to this file.")] = None,
+    at: Annotated[
+        str, typer.Option(help="The lake as it was: a dataset version's id, or a UTC time.")
+    ] = "",
 ) -> None:
     """Ask the workspace anything in SQL, also while a run is writing."""
+    store = open_workspace(workspace)
+    if not query:
+        from factory.cli.prompt import prompt
+
+        prompt(store, ask=lambda text: show_table(run_query(store, text, at=at)))
+        return
     if query.endswith(".sql") and Path(query).exists():
         query = Path(query).read_text(encoding="utf-8")
-    table = run_query(open_workspace(workspace), query)
+    table = run_query(store, query, at=at)
     if as_json:
         say_json(table.to_pylist())
     elif form == "parquet" or (out and out.suffix == ".parquet"):
@@ -50,14 +61,19 @@ def sql(
     elif form == "csv":
         _write_csv(table, out)
     elif form == "table":
-        say_table(table.to_pylist(), columns=table.column_names)
+        show_table(table)
     else:
         raise UserError(
             f"--format {form}: expected table, csv or parquet", next="prefactory sql --help"
         )
 
 
-def run_query(store: Store, query: str) -> pa.Table:
+def show_table(table: pa.Table) -> None:
+    """A query's result on the terminal or in a pipe."""
+    say_table(table.to_pylist(), columns=table.column_names)
+
+
+def run_query(store: Store, query: str, *, at: str = "") -> pa.Table:
     """One query; DuckDB's own message becomes the error, and the nearest table is named."""
     import difflib
 
@@ -68,7 +84,7 @@ def run_query(store: Store, query: str) -> pa.Table:
     from factory.store.views import view_texts
 
     try:
-        return store.query(query)
+        return store.query(query, at=at or None)
     except duckdb.Error as bad:
         known = [*SCHEMAS, *LEDGER_TABLES, *view_texts(store.workspace)]
         missing = re.search(r"Table with name (\S+) does not exist", str(bad))

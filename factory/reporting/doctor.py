@@ -13,8 +13,7 @@ from typing import Any
 
 from factory.errors import FactoryError, UserError
 from factory.recipe import workspace_config
-from factory.rows import SCHEMAS
-from factory.store import Store, open_store
+from factory.store import Store, integrity, open_store
 
 LOW_DISK_BYTES = 2 * 1024**3
 
@@ -44,7 +43,7 @@ def check(workspace: Path) -> list[Check]:
     except FactoryError as bad:
         return [*found, Check("workspace", "bad", str(bad), "restore a backup of this directory")]
     found.append(Check("workspace", "ok", str(workspace)))
-    for look in (_ledger, _lake, _models):
+    for look in (_ledger, _lake, _links, _models):
         found += _guarded(look, store)
     return found
 
@@ -86,31 +85,27 @@ def _disk(workspace: Path) -> Check:
 
 
 def _ledger(store: Store) -> Iterator[Check]:
-    if store.ledger.url.startswith("sqlite"):
-        with store.ledger.reading() as con:
-            said = con.exec_driver_sql("pragma quick_check").scalar()
-        yield Check("ledger", "ok" if said == "ok" else "bad", f"quick_check: {said}")
-    doubt = store.rows("select count(*) n, coalesce(sum(reserve_microusd), 0) m from calls "
-                       "where state in ('in_doubt', 'held')")[0]  # fmt: skip
-    if doubt["n"]:
+    yield from _as_checks(integrity.check_ledger(store))
+    doubt = [row for row in store.ledger.in_doubt() if row["state"] in {"in_doubt", "held"}]
+    calls, price = sum(r["calls"] for r in doubt), sum(r["microusd"] for r in doubt)
+    if calls:
         yield Check(
-            "calls in doubt", "note", f"{doubt['n']} calls, {doubt['m'] / 1e6:.4f} USD at risk",
+            "calls in doubt", "note", f"{calls} calls, {price / 1e6:.4f} USD at risk",
             'prefactory sql "select * from in_doubt"',
         )  # fmt: skip
 
 
 def _lake(store: Store) -> Iterator[Check]:
-    for table in SCHEMAS:
-        listed = store.lake.files(table)
-        gone = [f for f in listed if not Path(f).exists()]
-        if gone:
-            yield Check(
-                f"lake {table}", "bad", f"{len(gone)} of {len(listed)} files are gone: {gone[0]}",
-                "restore a backup",
-            )  # fmt: skip
-        elif listed:
-            rows = store.rows(f"select count(*) n from {table}")[0]["n"]
-            yield Check(f"lake {table}", "ok", f"{rows} rows in {len(listed)} files")
+    yield from _as_checks(integrity.check_files(store))
+
+
+def _links(store: Store) -> Iterator[Check]:
+    yield from _as_checks(integrity.check_links(store))
+
+
+def _as_checks(findings: Iterator[integrity.Finding]) -> Iterator[Check]:
+    for found in findings:
+        yield Check(found.what, found.state, found.said, found.next)
 
 
 def _models(store: Store) -> Iterator[Check]:

@@ -105,10 +105,10 @@ def attach_files(
     if place.local and (first is not None or files):
         con.execute(view_sql(name, [*([first] if first else []), *files]))
         return
-    con.register(name, dataset(place, files, _wide(place, files, schema)))
+    con.register(name, dataset(place, files, wide_schema(place, files, schema)))
 
 
-def _wide(place: Place, files: list[str], schema: pa.Schema) -> pa.Schema:
+def wide_schema(place: Place, files: list[str], schema: pa.Schema) -> pa.Schema:
     """Our columns, and beside them those that a newer program wrote into the newest file."""
     if not files:
         return schema

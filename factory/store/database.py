@@ -115,9 +115,7 @@ def _postgres(url: str) -> Engine:
     # SQLAlchemy knows neither the short scheme nor that psycopg 3 is the driver we ship.
     full = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
     try:
-        engine = create_engine(
-            full, pool_pre_ping=True, connect_args={"client_encoding": "utf8"}
-        )
+        engine = create_engine(full, pool_pre_ping=True, connect_args={"client_encoding": "utf8"})
     except ImportError as missing:
         raise MissingExtra(
             "a PostgreSQL ledger needs psycopg", next="pip install 'prefactory[postgres]'"

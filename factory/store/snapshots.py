@@ -1,7 +1,7 @@
 """The lake as it was: at a dataset version, or at a time.
 
-A dataset version's manifest keeps, under `lake`, the version of every table it was made from. Those
-versions are pinned: clean-up never takes a file that one of them needs.
+A dataset version's manifest keeps, under `lake_versions`, the version of each table it was made
+from. Those versions are pinned: clean-up never takes a file that one of them needs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ID = re.compile(r"[0-9a-f]{6,32}")
 
 
 def snapshot(store: Store) -> dict[str, int]:
-    """The version of every table at this moment: put it under `lake` into a manifest to pin it."""
+    """The version of every table at this moment; under `lake_versions` a manifest pins it."""
     return {table: store.lake.version(table) for table in SCHEMAS}
 
 
@@ -52,29 +52,28 @@ def _of_dataset(store: Store, prefix: str) -> dict[str, int]:
             f"{why} {prefix}", next='prefactory sql "select version_id, name from dataset_versions"'
         )
     (manifest,) = found.values()
-    tables = manifest.get("lake")
-    if not isinstance(tables, dict):
-        raise UserError(
-            f"dataset version {prefix} does not say which state of the lake it was made from",
-            next="prefactory sql --at TIME  # the time when it was made",
-        )
-    # A table invented since then was empty.
-    return {table: int(tables.get(table, 0)) for table in SCHEMAS}
+    pinned: dict[str, int] = manifest.get("lake_versions") or {}
+    made = store.rows(
+        "select min(created_at) as at from dataset_versions where version_id = $id",
+        {"id": manifest["version_id"]},
+    )[0]["at"]
+    # Tables that the version does not name, as they were when it was registered.
+    others = _of_time(store, made, only=set(SCHEMAS) - set(pinned)) if made else {}
+    return others | {table: int(version) for table, version in pinned.items()}
 
 
-def _of_time(store: Store, moment: datetime) -> dict[str, int]:
+def _of_time(store: Store, moment: datetime, *, only: set[str] | None = None) -> dict[str, int]:
     wanted = moment.timestamp()
     found: dict[str, int] = {}
-    for table in SCHEMAS:
+    for table in SCHEMAS if only is None else sorted(only):
         times = log.times(store.lake.place, table)
-        # The newest version whose own clock was not past the moment: a clock that was set back
-        # once makes later versions look older, and they are older in the log's order only.
-        found[table] = max((v for v, time in times.items() if time <= wanted), default=0)
-    if not any(found.values()):
+        # Up to the first version past the moment: a clock that was set back later changes nothing.
+        found[table] = next((v - 1 for v, time in times.items() if time > wanted), max(times))
+    if only is None and not any(v > 0 for v in found.values()):
         raise UserError(
             f"the lake had no rows yet at {moment.isoformat()}", next='prefactory sql "from runs"'
         )
-    return found
+    return {table: max(version, 0) for table, version in found.items()}
 
 
 def _time(at: str | datetime) -> datetime:
@@ -90,25 +89,20 @@ def _time(at: str | datetime) -> datetime:
 
 def manifests(store: Store) -> Iterator[dict[str, Any]]:
     """Every dataset version's manifest, from the lake and from `datasets/`."""
-    seen: set[str] = set()
     rows = store.rows("select version_id, manifest from dataset_versions")
-    texts = [(str(row["version_id"]), row["manifest"] or "{}") for row in rows]
-    folder = store.workspace / "datasets"
-    texts += [(p.parent.name, p.read_text()) for p in sorted(folder.glob("*/manifest.json"))]
-    for identity, text in texts:
-        manifest = _json(text)
-        if identity not in seen and manifest:
-            seen.add(identity)
+    paths = {str(r["version_id"]): store.workspace / str(r["manifest"]) for r in rows}
+    for path in sorted((store.workspace / "datasets").glob("*/manifest.json")):
+        paths.setdefault(path.parent.name, path)
+    for identity, path in paths.items():
+        manifest = _read(path)
+        if manifest:
             yield {**manifest, "version_id": identity}
 
 
-def _json(text: str) -> dict[str, Any]:
-    try:
-        found: object = json.loads(text)
-    except ValueError:
-        # The column may hold the manifest's path instead of its text.
-        path = Path(text)
-        return _json(path.read_text()) if len(text) < 4096 and path.is_file() else {}
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found: object = json.loads(path.read_text("utf-8"))
     return dict(found) if isinstance(found, Mapping) else {}
 
 
@@ -116,7 +110,7 @@ def pins(store: Store) -> dict[str, list[int]]:
     """Table -> versions that dataset versions were made from: no file of theirs may go."""
     found: dict[str, set[int]] = {table: set() for table in SCHEMAS}
     for manifest in manifests(store):
-        for table, version in dict(manifest.get("lake") or {}).items():
+        for table, version in dict(manifest.get("lake_versions") or {}).items():
             if table in found:
                 found[table].add(int(version))
     return {table: sorted(versions) for table, versions in found.items()}

@@ -51,9 +51,22 @@ def postgres_server() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    init = [str(programs / "initdb"), "-D", str(data), "-U", "factory", "-A", "trust", "-N", "-E", "UTF8"]
+    init = [
+        str(programs / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "factory",
+        "-A",
+        "trust",
+        "-N",
+        "-E",
+        "UTF8",
+    ]
     _run(init, account)
-    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c max_connections=60 -c fsync=off"
+    options = (
+        f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c max_connections=60 -c fsync=off"
+    )
     pg_ctl = [str(programs / "pg_ctl"), "-D", str(data), "-w"]
     _run([*pg_ctl, "-l", str(home / "log"), "-o", options, "start"], account)
     try:
