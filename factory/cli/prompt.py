@@ -1,4 +1,4 @@
-"""`prefactory sql` without a query: a prompt with history; each query sees the rows of its moment."""
+"""`prefactory sql` without a query: a prompt with history, over the rows of each moment."""
 
 from __future__ import annotations
 

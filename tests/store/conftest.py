@@ -1,4 +1,4 @@
-"""Workspaces and ledgers for these tests: SQLite in a file, and a PostgreSQL server that really runs."""
+"""Workspaces and ledgers for these tests: SQLite, and a PostgreSQL server that really runs."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _older_lake(root: Path, *, table: str, without: str) -> None:
     older = schema.remove(schema.get_field_index(without))
     with mock.patch.dict("factory.rows.SCHEMAS", {table: older}):
         lake = Lake(root, create=True)
-        row = {name: None for name in older.names} | {older.names[0]: "old"}
+        row = dict.fromkeys(older.names) | {older.names[0]: "old"}
         lake.append(table, pa.Table.from_pylist([row], schema=older), shard="0")
 
 
