@@ -18,7 +18,7 @@ def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
     Raises:
         RecipeError: when a judge, a strategy or a setting of a stage cannot be used.
     """
-    check_settings(recipe)
+    check_settings(recipe, workspace=workspace)
     sampled = recipe.prompts.per_round * (
         recipe.sampling.n + sum(r.n for r in recipe.sampling.references)
     )
@@ -49,8 +49,10 @@ def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def check_settings(recipe: Recipe) -> None:
-    """Refuse a recipe whose training or starter settings a room would refuse hours later."""
+def check_settings(recipe: Recipe, *, workspace: Path) -> None:
+    """Refuse a recipe whose judges, strategies or training a room would refuse hours later."""
+    from factory.judging.files import load as load_judge
+    from factory.pairing import load_strategy
     from factory.stages.models import validated
     from factory.training.config import TrainConfig
     from factory.training.starter import StarterSpec
@@ -61,6 +63,12 @@ def check_settings(recipe: Recipe) -> None:
         starter = recipe.policy.starter
         validated(TrainConfig, starter.sft, "policy.starter.sft")
         validated(StarterSpec, starter.architecture, "policy.starter.architecture")
+    for judge in recipe.judging.judges:
+        load_judge(judge, workspace=workspace)
+    pairing = recipe.pairing
+    load_strategy(pairing.strategy, workspace=workspace, kind="pairs").values(pairing.params)
+    if pairing.sft is not None:
+        load_strategy(pairing.sft, workspace=workspace, kind="sft").values(pairing.sft_params)
 
 
 def _judge(

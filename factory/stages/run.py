@@ -112,7 +112,7 @@ def open_run(
     from factory.stages.plan import check_settings
 
     # Hours lie between the first stage and training: its settings are refused now.
-    check_settings(recipe)
+    check_settings(recipe, workspace=store.workspace)
     run = Run(
         store,
         recipe,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factory.errors import UserError
 from factory.gating import champion_name, champion_of
@@ -11,6 +11,9 @@ from factory.recipe import Pool
 from factory.rows import content_id
 from factory.stages import models
 from factory.stages.run import Run
+
+if TYPE_CHECKING:
+    from factory.prompting.ingest import AddReport
 
 
 def expand(run: Run) -> dict[str, Any]:
@@ -22,9 +25,11 @@ def expand(run: Run) -> dict[str, Any]:
 
 def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
     from factory.prompting import generators, ingest
+    from factory.prompting.cleaning.cleaner import CleanSettings, open_cleaner
     from factory.prompting.mapping import resolve
 
     shares = run.recipe.prompts.split
+    clean = CleanSettings(against=pool.against, **dict(run.recipe.prompts.clean))
     common: dict[str, Any] = {
         "pool": pool.name,
         "license": pool.license,
@@ -36,17 +41,25 @@ def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
     }
     if pool.make is not None:
         report = generators.make_pool(
-            run.store, pool.make, rows=pool.rows or 1000, seed=run.recipe.seed, **common
-        )
-        return report.as_dict()
+            run.store, pool.make, rows=pool.rows or 1000, seed=run.recipe.seed,
+            cleaner=open_cleaner(run.store, clean, pool=pool.name), **common,
+        )  # fmt: skip
+        return _told(run, report)
     sources = [_dataset(pool.dataset)] if pool.dataset else list(pool.files)
     total: dict[str, Any] = {}
     for source in sources:
         report = ingest.add_prompts(
-            run.store, source, mapping=resolve(pool.map), limit=pool.rows, **common
-        )
-        total[str(source)] = report.as_dict()
+            run.store, source, mapping=resolve(pool.map), limit=pool.rows,
+            cleaner=open_cleaner(run.store, clean, pool=pool.name), **common,
+        )  # fmt: skip
+        total[str(source)] = _told(run, report)
     return total
+
+
+def _told(run: Run, report: AddReport) -> dict[str, Any]:
+    for note in report.notes:
+        run.progress.note(note)
+    return report.as_dict()
 
 
 def _dataset(name: str) -> str:
@@ -128,7 +141,8 @@ def draw(run: Run, round: int) -> dict[str, Any]:
 
 
 def _draw(run: Run, round: int) -> dict[str, Any]:
-    from factory.prompting.draw import Purpose, append_draws, draw_prompts
+    from factory.prompting.draw import Purpose, Strata, append_draws, draw_prompts
+    from factory.prompting.steering import Steer
 
     recipe, store = run.recipe, run.store
     policy = champion_of(store, recipe.policy.line)
@@ -137,6 +151,9 @@ def _draw(run: Run, round: int) -> dict[str, Any]:
     models.check_unchanged(store, policy)
     params = recipe.sampling.params()
     weights = {pool.name: pool.weight for pool in recipe.prompts.pools}
+    asked = recipe.prompts.strata
+    strata = Strata(by=asked.by, weights=asked.weights) if asked else None
+    steer = Steer(judge=recipe.pair_judge, samples=recipe.sampling.n)
     drawn: dict[str, Any] = {"policy": policy, "notes": []}
     plan: list[tuple[Purpose, str, int, int]] = [
         ("train", policy, recipe.prompts.per_round, recipe.sampling.n),
@@ -154,6 +171,8 @@ def _draw(run: Run, round: int) -> dict[str, Any]:
             seed=recipe.seed,
             # Every round is measured on the same held-out prompts; trained on fresh ones.
             reuse=purpose == "gate" or recipe.prompts.reuse,
+            strata=strata,
+            steer=steer if recipe.prompts.steer else None,
         )
         chosen[purpose] = found.prompt_ids
         drawn["notes"] += found.notes

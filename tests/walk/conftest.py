@@ -33,6 +33,7 @@ SMALL = (
     "training.dpo.save_steps=2",
     "training.dpo.min_stop_share=0",
     "pairing.strategy=best_vs_worst",
+    "pairing.params={}",
     "judging.judges=[vowels]",
     "gate.prompts=16",
     "gate.samples=2",

@@ -42,7 +42,9 @@ def test_the_commands_that_look_answer(played: Factory):
     assert json.loads(played.run("stats", "--json"))["pair_stats"]
     pair = str(played.sql("select pair_id from pairs limit 1")[0]["pair_id"])
     shown = json.loads(played.run("show", pair, "--json"))
-    assert {"pairs", "completions (chosen_id)", "prompts (prompt_id)"} <= {r["table"] for r in shown}
+    assert {"pairs", "completions (chosen_id)", "prompts (prompt_id)"} <= {
+        r["table"] for r in shown
+    }
     assert all(check["state"] != "bad" for check in json.loads(played.run("doctor", "--json")))
 
 
