@@ -25,11 +25,18 @@ ROW_GROUP = 32_768
 _engines: dict[int, duckdb.DuckDBPyConnection] = {}
 
 
+def quiet() -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory that draws nothing on anybody's terminal."""
+    con = duckdb.connect()
+    con.execute("set enable_progress_bar = false")
+    return con
+
+
 def _engine() -> duckdb.DuckDBPyConnection:
     """A cursor of this process's scratch DuckDB: opening one anew costs as much as a commit."""
     if os.getpid() not in _engines:  # a forked child must not use its parent's threads
         _engines.clear()
-        _engines[os.getpid()] = duckdb.connect()
+        _engines[os.getpid()] = quiet()
     return _engines[os.getpid()].cursor()
 
 

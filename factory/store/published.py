@@ -25,7 +25,7 @@ import duckdb
 
 from factory.errors import FactoryError
 from factory.rows import SCHEMAS
-from factory.store.columns import view_sql
+from factory.store.columns import quiet, view_sql
 from factory.store.tables import LEDGER_TABLES
 from factory.store.views import HIDDEN, ledger_select, view_texts, views_in_order
 
@@ -110,7 +110,7 @@ def publish(store: Store) -> Path:
     aside = store.workspace / f".{FILE}.{os.getpid()}"
     aside.unlink(missing_ok=True)
     try:
-        with duckdb.connect() as con:
+        with quiet() as con:
             quoted = str(aside).replace("'", "''")
             con.execute(f"attach '{quoted}' as made (storage_version '{OLDEST_READER}')")
             con.execute("use made")

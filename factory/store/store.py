@@ -14,7 +14,7 @@ import pyarrow as pa
 from factory.errors import UserError
 from factory.rows import KEYS, SCHEMAS, as_table, drop_id_of, utcnow
 from factory.store import snapshots, views
-from factory.store.columns import shard_name
+from factory.store.columns import quiet, shard_name
 from factory.store.lake import Lake
 from factory.store.ledger import Ledger
 from factory.store.places import blaming
@@ -111,7 +111,7 @@ class Store:
             at: a dataset version's id or a time: the lake as it was then. The ledger, which
                 changes in place, is shown as it is now.
         """
-        con = duckdb.connect()
+        con = quiet()
         views.attach(
             con,
             lake=self.lake,
