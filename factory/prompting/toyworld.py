@@ -1,6 +1,6 @@
 """The toy world of the quickstart: instructions whose obedience a few lines can check.
 
-Three instructions over a list of short words, and demonstrations of which four in ten break the
+Three instructions over a list of short words, and demonstrations half of which break the
 instruction they answer. A starter fine-tuned on them obeys about four times in ten, which is what
 on-policy preference training needs: a skill that is there, and mistakes to tell it from. All of it
 follows from seeds; nothing is downloaded.
@@ -19,52 +19,38 @@ from factory.rows import Prompt, canonical, content_id
 Kind = Literal["repeat", "spell", "dot"]
 KINDS: tuple[Kind, ...] = ("repeat", "spell", "dot")
 TIMES = (2, 3, 4)
-BROKEN_SHARE = 0.4
-"""A small model obeys less often than its demonstrations: six in ten good ones make four in ten."""
+BROKEN_SHARE = 0.5
+"""A small model obeys somewhat less often than its demonstrations do."""
 POOL = "toyworld"
 LICENSE = "CC0-1.0"
 
-WORDS: tuple[str, ...] = tuple(  # split, not a list literal: 600 quoted words cannot be read
+WORDS: tuple[str, ...] = tuple(  # split, not a list literal: 400 quoted words cannot be read
     """
-    acid acorn actor age agent aim air alarm album alert alley angle ankle ant apple apron arch
-    area arm army arrow ash aunt away axe baby back bacon bag bake ball band bank bar bark barn
-    base bath bay beach bead beam bean bear beard bed bee beef bell belt bench berry bike bird
-    bit blade block blue boat body bolt bone book boot bowl box boy brain brake bread brick
-    bride broom brush bud bug bus bush cabin cable cage cake calf call camel camp can candy cane
-    cap cape car card cart case cash cat cave chain chair chalk chart cheek chef chest chin city
-    clam class claw clock cloth cloud club coal coast coat cod coin cold comb cook cord corn
-    cost couch cow crab crane cream crew crib crop crow crowd crown cube cup curb curve dad dam
-    dance dark dart data date day deal deck deer den desk dial dice dirt dish disk dock dog doll
-    dome door dot dove dress drill drink drop drum duck dune dust eagle ear earth east edge egg
-    elbow elk end engine exam exit eye face fact fair fall fan farm fast fence fern fig film fin
-    fire fish fist flag flame flat fleet flock floor flour flute fly foam fog foil fold food
-    foot fork fort fox frame frog frost fruit fuel fur game gap gate gear gem gift glass globe
-    glove glue goal goat gold golf goose gown grain grape grass green grid grill group gum gym
-    hair hall ham hand hat hawk head heart heat heel helm hen herd hill hip hive hole home honey
-    hood hoof hook horn horse hose hotel hour house hut ice inch ink iron jam jar jaw jeans
-    jelly jewel job jug juice jump kale keel key king kiosk kite knee knife knob knot lab lace
-    lake lamb lamp land lap lawn leaf leg lemon lens level lid light lime limb line lion lip
-    list loaf lock log loop lot lunch lung mail map mask mast mat maze meal meat medal melon
-    menu metal milk mill mint mist mode mole moon moose moth motor mouse mouth mud mug nail neck
-    nest net news night noise noon north nose note nut oak oar oat ocean odor oil onion orbit
-    oven owl owner ox pad page pail paint palm pan panel pant paper park path paw pea peach pear
-    pen perch phone photo piano pig pile pill pin pine pipe pizza plan plane plant plate plum
-    poem pole pond pony pool porch port pot press prize pump pupil purse quail queen quilt quiz
-    rabbit race radar radio raft rail rain ramp ranch rat razor rice ride ring river road robe
-    robot rock roof room root rope route rug rule sack sail salad salt sand sauce saw scale
-    scarf scene school scoop seal seat seed shade shark sheep shelf shell ship shirt shoe shop
-    shore show sign silk sink skate ski skin skirt sled sleep slope smoke snack snail snake snow
-    soap sock soda sofa soil song sound soup south space spade spark spear spice spoon spot
-    squid stage stair stamp steam steel stem step stick stool store storm stove straw study
-    sugar suit sun swan swim sword syrup table tail tank tape taxi tea team tent test text thumb
-    tide tie tiger tile time tin tip tire toad toast toe tool tooth torch tower town toy track
-    trail train tray tree truck trunk tub tube tulip tuna turn uncle unit urn valve van vase
-    vest view vine visit voice vote wagon waist wall war wasp watch water wave wax way weed week
-    well west whale wheat wheel whip wind wine wing wire wolf wood wool word work worm wrist
-    yard yarn year yolk zebra zone zoo
+    acid age aim air ant arch area arm army ash aunt away axe baby back bag bake ball band bank
+    bar bark barn base bath bay bead beam bean bear bed bee beef bell belt bike bird bit blue
+    boat body bolt bone book boot bowl box boy bud bug bus bush cage cake calf call camp can
+    cane cap cape car card cart case cash cat cave chef chin city clam claw club coal coat cod
+    coin cold comb cook cord corn cost cow crab crew crib crop crow cube cup curb dad dam dark
+    dart data date day deal deck deer den desk dial dice dirt dish disk dock dog doll dome door
+    dot dove drop drum duck dune dust ear east edge egg elk end exam exit eye face fact fair
+    fall fan farm fast fern fig film fin fire fish fist flag flat fly foam fog foil fold food
+    foot fork fort fox frog fuel fur game gap gate gear gem gift glue goal goat gold golf gown
+    grid gum gym hair hall ham hand hat hawk head heat heel helm hen herd hill hip hive hole
+    home hood hoof hook horn hose hour hut ice inch ink iron jam jar jaw job jug jump kale keel
+    key king kite knee knob knot lab lace lake lamb lamp land lap lawn leaf leg lens lid lime
+    limb line lion lip list loaf lock log loop lot lung mail map mask mast mat maze meal meat
+    menu milk mill mint mist mode mole moon moth mud mug nail neck nest net news noon nose note
+    nut oak oar oat odor oil oven owl pad page pail palm pan pant park path paw pea pear pen pig
+    pile pill pin pine pipe plan plum poem pole pond pony pool port pot pump quiz race raft rail
+    rain ramp rat rice ride ring road robe rock roof room root rope rug rule sack sail salt sand
+    saw seal seat seed ship shoe shop show sign silk sink ski skin sled snow soap sock soda sofa
+    soil song soup spot stem step suit sun swan swim tail tank tape taxi tea team tent test text
+    tide tie tile time tin tip tire toad toe tool town toy tray tree tub tube tuna turn unit urn
+    van vase vest view vine vote wall war wasp wave wax way weed week well west whip wind wine
+    wing wire wolf wood wool word work worm yard yarn year yolk zone zoo
     """.split()  # noqa: SIM905 - see above
 )
-"""Common short words, none of them a person's name."""
+"""Common words of three or four letters, which a tiny model can copy; none is a person's name."""
 
 
 @dataclass(frozen=True, slots=True)
