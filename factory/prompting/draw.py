@@ -4,16 +4,22 @@ Each prompt has a fixed number in [0, 1) for a seed; a round takes the lowest of
 earlier round of the run took. Adding prompts to a pool between rounds changes what is left, never
 what was drawn. With `reuse` the earlier rounds do not matter: a round trains on its own draw from
 the whole pool, and held-out prompts are the same in every round, which can then be compared.
+
+Two things may be asked for. Strata keep a domain's or a language's part of every draw, and steering
+draws prompts less whose earlier samples were all right or all wrong. A prompt that was found to be
+contaminated after it was added is drawn no more.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from factory.errors import UserError
+from factory.prompting.steering import UNSEEN, Past, Steer, past_scores, said, steered
 from factory.rows import bucket_of, content_id, share_of
 from factory.store import Store
 
@@ -25,9 +31,16 @@ _POOL = """
         from draws
         where run_id = $run_id and round < $round and purpose = $purpose
         group by prompt_id
+    ),
+    contaminated as (
+        select prompt_id, json_extract_string(try_cast(detail as json), '$.pool') as pool
+        from drops where stage = 'expand' and reason = 'contaminated'
     )
-    select p.prompt_id, p.pool, coalesce(e.times, 0) as times
-    from prompts p left join earlier e using (prompt_id)
+    select p.prompt_id, p.pool, coalesce(e.times, 0) as times,
+           coalesce(p.domain, '') as domain, coalesce(p.lang, '') as lang
+    from prompts p
+    left join earlier e using (prompt_id)
+    anti join contaminated c on c.prompt_id = p.prompt_id and c.pool = p.pool
     where p.split = $purpose and p.pool in (select unnest($pools)) and p.messages is not null
 """
 _POOLS = "select pool, split, count(*) as n from prompts where messages is not null group by all"
@@ -43,11 +56,22 @@ class Drawn:
     notes: list[str] = field(default_factory=lambda: list[str]())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strata:
+    """Parts of a pool that every draw takes in fixed shares."""
+
+    by: Literal["domain", "lang"]
+    weights: Mapping[str, float] = field(default_factory=lambda: dict[str, float]())
+    """Value -> how many times its own share of the pool it gets; 1 where it is not named."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Ticket:
     times: int
     share: float
     prompt_id: str
+    part: str
+    """The pool, or the pool and the stratum in it."""
 
     @property
     def order(self) -> tuple[int, float, str]:
@@ -64,6 +88,8 @@ def draw_prompts(
     pools: Mapping[str, float],
     seed: int,
     reuse: bool = False,
+    strata: Strata | None = None,
+    steer: Steer | None = None,
 ) -> Drawn:
     """Draw up to `n` prompts of a split.
 
@@ -77,6 +103,8 @@ def draw_prompts(
             of is taken from the others.
         seed: of the order.
         reuse: draw as if no earlier round had; train prompts anew each round, held-out ones alike.
+        strata: what each pool's part is divided by; by default nothing.
+        steer: by whose scores prompts that gave no pairs are drawn less; by default nobody's.
 
     Raises:
         UserError: no pool of that name, or none with prompts of that split.
@@ -85,42 +113,117 @@ def draw_prompts(
         _POOL,
         {"run_id": run_id, "round": round, "purpose": purpose, "pools": list(pools)},
     )
-    columns = (rows.column(name).to_pylist() for name in ("prompt_id", "pool", "times"))
+    past: dict[str, Past] = {}
+    if steer is not None and purpose == "train":
+        past = past_scores(store, run_id=run_id, round=round, judge=steer.judge)
     tickets: dict[str, list[_Ticket]] = {pool: [] for pool in sorted(pools)}
-    salt = f"draw {seed} {round}" if reuse and purpose == "train" else f"draw {seed}"
-    for prompt_id, pool, times in zip(*columns, strict=True):
-        share = share_of(prompt_id, salt)
-        tickets[pool].append(_Ticket(0 if reuse else times, share, prompt_id))
+    for row in (row for batch in rows.to_batches() for row in batch.to_pylist()):
+        tickets[row["pool"]].append(
+            _ticket(row, purpose=purpose, round=round, seed=seed, reuse=reuse, strata=strata)
+        )
     _there_are_some(store, tickets, purpose=purpose)
-    for listed in tickets.values():
-        listed.sort(key=lambda ticket: ticket.order)
-    chosen, notes = _take(tickets, n=n, weights=pools, purpose=purpose)
+    if past and steer is not None:
+        tickets = {p: _steered(t, past, steer, seed, round) for p, t in tickets.items()}
+    parts = _parts(tickets, n=n, weights=pools, strata=strata)
+    listed = sorted((t for each in tickets.values() for t in each), key=lambda ticket: ticket.order)
+    chosen, notes = _take(listed, parts, n=n, purpose=purpose)
+    notes += _unknown(strata, listed, purpose=purpose)
     reused = sum(ticket.times > 0 for ticket in chosen)
     if reused:
         notes.append(
             f"{reused} of {len(chosen)} {purpose} prompts were drawn in an earlier round: "
             "no fresh ones are left"
         )
-    return Drawn(prompt_ids=sorted(t.prompt_id for t in chosen), reused=reused, notes=notes)
+    ids = sorted(t.prompt_id for t in chosen)
+    if past and steer is not None:
+        notes += said(past, ids, judge=steer.judge)
+    return Drawn(prompt_ids=ids, reused=reused, notes=notes)
+
+
+def _ticket(
+    row: Mapping[str, Any],
+    *,
+    purpose: str,
+    round: int,
+    seed: int,
+    reuse: bool,
+    strata: Strata | None,
+) -> _Ticket:
+    salt = f"draw {seed} {round}" if reuse and purpose == "train" else f"draw {seed}"
+    part = f"{row['pool']} {strata.by} {row[strata.by] or '-'}" if strata else row["pool"]
+    share = share_of(row["prompt_id"], salt)
+    return _Ticket(0 if reuse else row["times"], share, row["prompt_id"], part)
+
+
+def _steered(
+    tickets: Sequence[_Ticket], past: Mapping[str, Past], steer: Steer, seed: int, round: int
+) -> list[_Ticket]:
+    """The same tickets in an order where the likelier source of pairs tends to come first.
+
+    Fresh prompts stay first. The others are drawn anew each round and not in turn, which would give
+    each prompt its turn whatever it is good for.
+    """
+    found: list[_Ticket] = []
+    for ticket in tickets:
+        share, times = ticket.share, min(ticket.times, 1)
+        if times:
+            share = share_of(ticket.prompt_id, f"draw {seed} {round}")
+        weight = past.get(ticket.prompt_id, UNSEEN).weight(steer.samples)
+        found.append(replace(ticket, times=times, share=steered(share, weight)))
+    return found
+
+
+def _parts(
+    tickets: Mapping[str, Sequence[_Ticket]],
+    *,
+    n: int,
+    weights: Mapping[str, float],
+    strata: Strata | None,
+) -> dict[str, int]:
+    """How many of `n` each part of each pool gets."""
+    parts = shares_of(n, weights)
+    if strata is None:
+        return parts
+    found: dict[str, int] = {}
+    for pool, listed in tickets.items():
+        sizes = Counter(ticket.part for ticket in listed)
+        head = f"{pool} {strata.by} "
+        each = {
+            part: size * strata.weights.get(part.removeprefix(head), 1)
+            for part, size in sizes.items()
+        }
+        found |= shares_of(parts[pool], each) if each else {}
+    return found
+
+
+def _unknown(strata: Strata | None, listed: Iterable[_Ticket], *, purpose: str) -> list[str]:
+    """Weights that name what no prompt is: mostly a misspelt domain."""
+    if strata is None or not strata.weights:
+        return []
+    known = {ticket.part.partition(f" {strata.by} ")[2] for ticket in listed}
+    missing = sorted(set(strata.weights) - known)
+    hint = f"no {purpose} prompt has the {strata.by} {', '.join(missing)}; there are "
+    return [hint + ", ".join(sorted(known))] if missing else []
 
 
 def _take(
-    tickets: Mapping[str, list[_Ticket]], *, n: int, weights: Mapping[str, float], purpose: str
+    listed: Sequence[_Ticket], parts: Mapping[str, int], *, n: int, purpose: str
 ) -> tuple[list[_Ticket], list[str]]:
-    """Fresh prompts of each pool by its part, then what is missing from whoever has some."""
-    notes: list[str] = []
-    parts = shares_of(n, weights)
+    """Fresh prompts of each part by its number, then what is missing from whoever has some."""
     chosen: list[_Ticket] = []
     left: list[_Ticket] = []
-    for pool, listed in tickets.items():
-        fresh = [t for t in listed if t.times == 0]
-        chosen += fresh[: parts[pool]]
-        left += listed[min(parts[pool], len(fresh)) :]
-        if len(fresh) < parts[pool] and len(tickets) > 1:
-            notes.append(
-                f"pool {pool} had {len(fresh)} fresh {purpose} prompts of the {parts[pool]} asked"
-            )
-    left.sort(key=lambda ticket: ticket.order)
+    open_places = Counter(parts)
+    for ticket in listed:
+        if ticket.times == 0 and open_places[ticket.part] > 0:
+            open_places[ticket.part] -= 1
+            chosen.append(ticket)
+        else:
+            left.append(ticket)
+    notes = [
+        f"pool {part} had {parts[part] - short} fresh {purpose} prompts of the {parts[part]} asked"
+        for part, short in sorted(open_places.items())
+        if short > 0 and len(parts) > 1
+    ]
     chosen += left[: n - len(chosen)]
     if len(chosen) < n:
         notes.append(f"the pools hold {len(chosen)} {purpose} prompts, {n} were asked for")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factory.errors import RecipeError
 from factory.prompting import toyworld
+from factory.prompting.cleaning.cleaner import Cleaner, Finding
 from factory.prompting.ingest import AddReport, Defaults, finished
 from factory.prompting.writing import held
 from factory.rows import Prompt
@@ -37,6 +39,7 @@ def make_pool(
     lang: str = "",
     gate: float = 0.1,
     dev: float = 0.02,
+    cleaner: Cleaner | None = None,
 ) -> AddReport:
     """Make a pool's prompts; the same arguments make the same prompts, and add them once.
 
@@ -71,31 +74,62 @@ def make_pool(
         )
         for prompt in prompts
     ]
-    return _add(store, made, make=make, pool=pool, run_id=run_id)
+    return _add(store, made, make=make, pool=pool, run_id=run_id, cleaner=cleaner)
 
 
 def _add(
-    store: Store, made: Sequence[dict[str, Any]], *, make: str, pool: str, run_id: str
+    store: Store,
+    made: Sequence[dict[str, Any]],
+    *,
+    make: str,
+    pool: str,
+    run_id: str,
+    cleaner: Cleaner | None,
 ) -> AddReport:
     report = AddReport(pool=pool, mapping=f"made by {make}", read=len(made))
     there = {r["prompt_id"]: r["pool"] for r in held(store, _HELD, [p["prompt_id"] for p in made])}
-    new = [p for p in made if p["prompt_id"] not in there]
     taken = [p for p in made if there.get(p["prompt_id"], pool) != pool]
-    report.added = store.append("prompts", new, run_id=run_id)
-    report.present = len(made) - len(new) - len(taken)
-    if taken:
-        report.dropped["duplicate"] = len(taken)
-    report.splits.update(p["split"] for p in made if there.get(p["prompt_id"], pool) == pool)
-    items = [
-        {
-            "item_kind": "prompt",
-            "item_id": p["prompt_id"],
-            "prompt_id": p["prompt_id"],
-            "reason": "duplicate",
-            "detail": f"already in pool {there[p['prompt_id']]}",
-            "scope": pool,
-        }
-        for p in taken
+    drops = [
+        _drop(p, "duplicate", f"already in pool {there[p['prompt_id']]}", scope=pool) for p in taken
     ]
-    store.drop("expand", items, run_id=run_id)
+    new: list[dict[str, Any]] = []
+    for prompt, why in _looked_at([p for p in made if p["prompt_id"] not in there], cleaner):
+        if why is None:
+            new.append(prompt)
+        else:
+            own = {key: prompt[key] for key in ("pool", "source", "source_id")}
+            detail = json.dumps({**own, **why.facts}, ensure_ascii=False)
+            drops.append(_drop(prompt, why.reason, detail, scope=pool))
+    report.added = store.append("prompts", new, run_id=run_id)
+    report.present = sum(there.get(p["prompt_id"]) == pool for p in made)
+    report.dropped.update(drop["reason"] for drop in drops)
+    kept = {p["prompt_id"] for p in new}
+    report.splits.update(
+        p["split"] for p in made if p["prompt_id"] in kept or there.get(p["prompt_id"]) == pool
+    )
+    if cleaner is not None:
+        report.contamination = cleaner.contamination()
+        report.notes = [*cleaner.notes, *cleaner.verdicts()]
+    store.drop("expand", drops, run_id=run_id)
     return report
+
+
+def _looked_at(
+    new: Sequence[dict[str, Any]], cleaner: Cleaner | None
+) -> list[tuple[dict[str, Any], Finding | None]]:
+    """Each new prompt, and why the cleaner leaves it out."""
+    if cleaner is None:
+        return [(prompt, None) for prompt in new]
+    found = cleaner.screen(new)
+    return [(p, why or cleaner.repeats(p)) for p, why in zip(new, found, strict=True)]
+
+
+def _drop(prompt: Mapping[str, Any], reason: str, detail: str, *, scope: str) -> dict[str, str]:
+    return {
+        "item_kind": "prompt",
+        "item_id": prompt["prompt_id"],
+        "prompt_id": prompt["prompt_id"],
+        "reason": reason,
+        "detail": detail,
+        "scope": scope,
+    }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.prompting import fitting
+from factory.prompting.cleaning.cleaner import Cleaner, Finding
 from factory.prompting.content import Rejected, conversation_of, json_of, label_of
 from factory.prompting.formats import Row
 from factory.prompting.mapping import ColumnMapping
@@ -59,6 +60,10 @@ class AddReport:
     dropped: Counter[str] = field(default_factory=lambda: Counter[str]())
     splits: Counter[str] = field(default_factory=lambda: Counter[str]())
     """Of the rows added or present."""
+    contamination: list[dict[str, Any]] = field(default_factory=lambda: list[dict[str, Any]]())
+    """What each source holds of each benchmark: rows, items, of, share."""
+    notes: list[str] = field(default_factory=lambda: list[str]())
+    """What the user should know of the cleaning, as sentences."""
 
     @property
     def said(self) -> str:
@@ -91,7 +96,7 @@ def add_prompts(
     lang: str = "",
     gate: float = 0.1,
     dev: float = 0.02,
-    max_chars: int | None = None,
+    cleaner: Cleaner | None = None,
     split: str | None = None,
     dry_run: bool = False,
     reject_file: Path | None = None,
@@ -111,7 +116,7 @@ def add_prompts(
         lang: see `license`.
         gate: share of prompts held out for the gate, in [0, 1].
         dev: share of prompts of the dev split.
-        max_chars: drop longer prompts as `too_long`; nothing is ever cut.
+        cleaner: what leaves prompts out; nobody by default.
         split: which split of a Hugging Face dataset to read.
         dry_run: count and check, write nothing.
         reject_file: JSONL of the rows left out.
@@ -126,7 +131,8 @@ def add_prompts(
     chosen = mapping
     report = AddReport(pool=pool)
     rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file)
-    adding = _Adding(Writer(store, run_id=run_id, dry_run=dry_run), defaults, rejects, report)
+    writer = Writer(store, run_id=run_id, dry_run=dry_run)
+    adding = _Adding(writer, defaults, rejects, report, cleaner)
     checked = False
     for batch in batches(source, split=split, limit=limit, size=batch_rows):
         if not checked and batch.rows:
@@ -139,9 +145,10 @@ def add_prompts(
                 command=f"prefactory prompts add {source}",
             )
             report.mapping, checked = chosen.said(), True
-        adding.batch(batch, chosen or ColumnMapping(), max_chars=max_chars)
+        adding.batch(batch, chosen or ColumnMapping())
     rejects.close()
     report.dropped = rejects.counts
+    adding.tell()
     return report
 
 
@@ -149,15 +156,22 @@ class _Adding:
     """The state of one `add_prompts`: what was seen in this source so far."""
 
     def __init__(
-        self, writer: Writer, defaults: Defaults, rejects: Rejects, report: AddReport
+        self,
+        writer: Writer,
+        defaults: Defaults,
+        rejects: Rejects,
+        report: AddReport,
+        cleaner: Cleaner | None,
     ) -> None:
         self.writer = writer
         self.defaults = defaults
         self.rejects = rejects
         self.report = report
+        self.cleaner = cleaner
         self.seen = Seen()
+        self.too_late = 0
 
-    def batch(self, batch: Batch, mapping: ColumnMapping, *, max_chars: int | None) -> None:
+    def batch(self, batch: Batch, mapping: ColumnMapping) -> None:
         """One batch: at most one commit of prompts and one of drops."""
         self.report.read += len(batch.rows) + len(batch.bad)
         for bad in batch.bad:
@@ -168,22 +182,50 @@ class _Adding:
                 self.report.skipped += 1
                 continue
             try:
-                fresh.append((row, self._one(row, mapping, max_chars=max_chars)))
+                fresh.append((row, self._one(row, mapping)))
             except Rejected as why:
                 self.rejects.refuse(row, why)
-        self._commit(fresh)
+        self._commit(self._screened(fresh))
         self.rejects.flush(self.writer)
 
-    def _one(self, row: Row, mapping: ColumnMapping, *, max_chars: int | None) -> dict[str, Any]:
+    def _one(self, row: Row, mapping: ColumnMapping) -> dict[str, Any]:
         conversation = conversation_of(row.values, mapping)
         if conversation is None:
             raise Rejected("empty_prompt")
-        prompt = prompt_row(
+        return prompt_row(
             conversation.messages, row.values, mapping, self.defaults, number=row.number
         )
-        if max_chars is not None and prompt["n_chars"] > max_chars:
-            raise Rejected("too_long", f"{prompt['n_chars']} characters, at most {max_chars}")
-        return prompt
+
+    def _screened(
+        self, fresh: Sequence[tuple[Row, dict[str, Any]]]
+    ) -> list[tuple[Row, dict[str, Any]]]:
+        if self.cleaner is None:
+            return list(fresh)
+        found = self.cleaner.screen([prompt for _, prompt in fresh])
+        out = [(*pair, why) for pair, why in zip(fresh, found, strict=True) if why is not None]
+        for row, prompt, why in out:
+            self._leave_out(row, prompt, why)
+        copies = [prompt["prompt_id"] for _, prompt, why in out if why.reason == "contaminated"]
+        there = held(self.writer.store, _HELD, copies)
+        self.too_late += sum(row["pool"] == self.defaults.pool for row in there)
+        return [pair for pair, why in zip(fresh, found, strict=True) if why is None]
+
+    def _leave_out(self, row: Row, prompt: Mapping[str, Any], why: Finding) -> None:
+        """Drop what the cleaner found, with its evidence and the row's own name."""
+        facts = {**_name_of(prompt), **why.facts}
+        self.rejects.refuse(row, Rejected(why.reason), prompt_id=prompt["prompt_id"], **facts)
+
+    def tell(self) -> None:
+        """What the cleaner knows when every row has passed."""
+        if self.cleaner is None:
+            return
+        self.report.contamination = self.cleaner.contamination()
+        self.report.notes = [*self.cleaner.notes, *self.cleaner.verdicts()]
+        if self.too_late:
+            self.report.notes.append(
+                f"{self.too_late} contaminated prompts were in the pool already: "
+                "no round draws them any more"
+            )
 
     def _commit(self, fresh: Sequence[tuple[Row, dict[str, Any]]]) -> None:
         known = {
@@ -199,6 +241,10 @@ class _Adding:
             if times > 1:
                 self._duplicate(row, prompt, first)
             elif there is None:
+                again = self.cleaner.repeats(prompt) if self.cleaner else None
+                if again is not None:
+                    self._leave_out(row, prompt, again)
+                    continue
                 new.append(prompt)
                 self.report.splits[prompt["split"]] += 1
             elif _same_row(there, prompt):
@@ -211,10 +257,14 @@ class _Adding:
 
     def _duplicate(self, row: Row, prompt: Mapping[str, Any], first: str) -> None:
         """Drop a repetition; its own name stays findable through the drop."""
-        own = {key: prompt[key] for key in ("pool", "source", "source_id")}
+        own = _name_of(prompt)
         self.rejects.refuse(
             row, Rejected("duplicate"), prompt_id=prompt["prompt_id"], first=first, **own
         )
+
+
+def _name_of(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: prompt[key] for key in ("pool", "source", "source_id")}
 
 
 def _same_row(there: Mapping[str, Any], prompt: Mapping[str, Any]) -> bool:

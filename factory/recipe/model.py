@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,6 +35,8 @@ class Pool(Section):
     domain: str = ""
     lang: str = ""
     weight: float = Field(default=1.0, gt=0)
+    against: tuple[str, ...] = ()
+    """Benchmarks that the pool is kept clean of: files, `hf:` names, or pools listed before it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Pool:
@@ -49,6 +52,26 @@ class Splits(Section):
     dev: Share = 0.02
 
 
+class Clean(Section):
+    """What is left out of every pool as it is read or made; `drops` keeps each with its reason."""
+
+    near_duplicates: bool = False
+    similarity: float = Field(default=0.8, gt=0, le=1)
+    """Share of word 3-grams from which on a prompt is a near-duplicate of one that is kept."""
+    lang: tuple[str, ...] = ()
+    """Languages to keep, as `en`; a text whose language cannot be told is kept."""
+    min_chars: int | None = Field(default=None, gt=0)
+    max_chars: int | None = Field(default=None, gt=0)
+
+
+class Strata(Section):
+    """Parts of a pool that a round draws in fixed shares."""
+
+    by: Literal["domain", "lang"]
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Value -> how many times its own share it gets; 1 where a value is not named."""
+
+
 class Prompts(Section):
     """Where prompts come from and how many a round uses."""
 
@@ -57,6 +80,10 @@ class Prompts(Section):
     per_round: int = Field(default=1000, gt=0)
     reuse: bool = False
     """Whether a later round may draw a prompt again while fresh ones are left."""
+    clean: Clean = Clean()
+    strata: Strata | None = None
+    steer: bool = False
+    """Draw prompts less often whose samples were all right or all wrong in earlier rounds."""
 
 
 class Starter(Section):
@@ -269,9 +296,22 @@ class Recipe(Section):
         for endpoint in body["judging"]["endpoints"].values():
             for pace in ("max_concurrency", "timeout_s", "max_attempts", "price"):
                 endpoint.pop(pace)
+        # What is off is not part of a recipe: the runs of those who never name it go on.
+        _without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
+        for pool in body["prompts"]["pools"]:
+            _without_defaults(pool, Pool, ("against",))
         return content_id("recipe", body)
 
     @property
     def run_id(self) -> str:
         """Id of the run of this recipe: the same recipe goes on with the same run."""
         return content_id("run", self.recipe_id)
+
+
+def _without_defaults(body: dict[str, Any], section: type[Section], names: Sequence[str]) -> None:
+    """Take out fields that say what they would say unsaid."""
+    for name in names:
+        default = section.model_fields[name].default
+        said = default.model_dump(mode="json") if isinstance(default, Section) else default
+        if body[name] == (list(said) if isinstance(said, tuple) else said):
+            del body[name]

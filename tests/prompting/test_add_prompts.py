@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from factory.errors import UserError
+from factory.prompting.cleaning.cleaner import Cleaner, CleanSettings
 from factory.prompting.ingest import add_prompts
 from factory.prompting.mapping import load, resolve
 from factory.rows import prompt_id_of, split_of
@@ -49,7 +50,8 @@ def test_bad_rows_are_drops_with_reasons_and_the_rest_is_added(store: Store, jso
             {"prompt": "also good"},
         ]
     )
-    report = add_prompts(store, path, pool="p", run_id="r", max_chars=100)
+    short = Cleaner(CleanSettings(max_chars=100))
+    report = add_prompts(store, path, pool="p", run_id="r", cleaner=short)
     expected = {
         "empty_prompt": 2, "wrong_type": 1, "bad_text": 2, "malformed_json": 1,
         "invalid_utf8": 1, "duplicate": 1, "too_long": 1,
