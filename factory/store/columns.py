@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from factory.store.known import Hashes
 from factory.store.places import Place
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 ROW_GROUP = 32_768
 """Rows that a reader can skip together; files sorted by bucket are skipped in these steps."""
@@ -85,6 +87,8 @@ def read_files(place: Place, files: list[str], schema: pa.Schema) -> pa.Table:
 
 def dataset(place: Place, files: list[str], schema: pa.Schema) -> ds.FileSystemDataset:
     """Files of a place as an Arrow dataset."""
+    import pyarrow.dataset as ds  # imports pandas: half a second that no local query needs
+
     form = ds.ParquetFileFormat()
     fragments = [form.make_fragment(f, filesystem=place.fs) for f in files]
     return ds.FileSystemDataset(fragments, schema, form, filesystem=place.fs)
@@ -156,19 +160,19 @@ def _show(
 
 def once_each(data: pa.Table, key: str) -> pa.Table:
     """The rows without those whose id came before."""
-    ids: list[str] = data.column(key).to_pylist()
-    if len(set(ids)) == len(ids):
+    ids = data.column(key)
+    if len(ids.unique()) == len(ids):
         return data
     firsts: dict[str, int] = {}
-    for position, identity in enumerate(ids):
+    for position, identity in enumerate(ids.to_pylist()):
         firsts.setdefault(identity, position)
     return data.take(list(firsts.values()))
 
 
-def shard_name(table: str, ids: list[str]) -> str:
+def shard_name(table: str, ids: pa.ChunkedArray) -> str:
     """The name of a shard by what is in it: the hash of its sorted ids."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(table.encode())
-    for identity in sorted(ids):
-        digest.update(identity.encode())
+    ordered = pa.concat_arrays(ids.chunks).sort()
+    digest = hashlib.blake2b(table.encode(), digest_size=16)
+    # The values of a fresh string array lie end to end, in order.
+    digest.update(ordered.buffers()[2] or b"")
     return digest.hexdigest()

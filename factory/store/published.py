@@ -47,7 +47,8 @@ class Publisher:
 
     def __init__(self, store: Store) -> None:
         self._store = weakref.ref(store)
-        self._next = 0.0
+        # Not at once: a verb that commits little publishes once, when it ends.
+        self._next = time.monotonic() + EVERY_S
         self._stale = False
         self._pid = os.getpid()
         self._busy = threading.Lock()

@@ -62,7 +62,7 @@ class Store:
         if data.num_rows == 0:
             return 0
         data = _stamped(data, table, run_id=run_id)
-        name = shard or shard_name(table, data.column(KEYS[table]).to_pylist())
+        name = shard or shard_name(table, data.column(KEYS[table]))
         added = self.lake.append(table, data, shard=name, unique=unique)
         if added:
             self._publisher.committed()
