@@ -54,7 +54,7 @@ class Aspect(_Strict):
 
 
 class Thresholds(_Strict):
-    """Rates above which a judge is stopped before it costs more."""
+    """Rates above which a judge is stopped before it costs more, and what an audit asks of it."""
 
     unparsed: _Share = 1.0
     refused: _Share = 1.0
@@ -62,6 +62,10 @@ class Thresholds(_Strict):
     error: _Share = 1.0
     after: Annotated[int, Field(ge=1)] = 100
     """Judgements before the rates are believed."""
+    agreement: _Share = 0.0
+    """Least agreement with people, without ties, that an audit lets pass."""
+    consistent: _Share = 0.0
+    """Pairwise: least share of pairs with one verdict in both orders that an audit lets pass."""
 
 
 class Front(_Strict):

@@ -1,0 +1,269 @@
+"""What moves a judge besides the answers: order, length, its own family, chance.
+
+Swapping the order should not change a verdict; the first shown should win half the time; the
+longer should win as often as it does with people; the judge's own family should win as often as it
+does with people. Bias and variance are AlpacaEval's (github.com/tatsu-lab/alpaca_eval): bias is one
+minus the agreement of the judge's most frequent verdict with people's, variance the chance that one
+of its verdicts differs from the most frequent of its others. Where several verdicts are equally
+frequent, each counts its share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from factory.auditing.ballots import Ballots, Unit, modes
+from factory.auditing.numbers import Estimate, mean, rate
+from factory.store import Store
+
+_GAMES = """
+select
+  g.judge, g.kind, g.prompt_id, g.status, g.p_first, g.order_known, g.cost_microusd,
+  r.one_id, r.other_id, g.first_id = r.one_id as as_listed,
+  case
+    when g.first_chars is null or g.second_chars is null or g.first_chars = g.second_chars
+      or g.p_first = 0.5 then null
+    else (g.p_first > 0.5) = (g.first_chars > g.second_chars)
+  end as longer_won
+from games g
+join (select distinct one_id, other_id from rated_pairs) r
+  on r.one_id in (g.first_id, g.second_id) and r.other_id in (g.first_id, g.second_id)
+where g.first_id <> g.second_id
+order by g.prompt_id, g.judge, g.game_id
+"""
+_ALONE = """
+select judge, prompt_id, status, count(*) as n, sum(cost_microusd)::bigint as cost
+from judgements
+where completion_id is not null and kind <> 'human'
+group by judge, prompt_id, status
+order by judge, prompt_id, status
+"""
+_SELF = """
+select judge, prompt_id, family, p_own, p_people from self_games
+order by judge, family, prompt_id, own_id, opponent_id, p_own
+"""
+
+Game = dict[str, Any]
+
+
+def games_of(store: Store) -> dict[str, list[Game]]:
+    """Rater -> every comparison that it was asked for, in a fixed order."""
+    found: dict[str, list[Game]] = {}
+    for row in store.rows(_GAMES):
+        row["unit"] = (row["one_id"], row["other_id"])
+        if row["p_first"] is not None:
+            row["p_one"] = row["p_first"] if row["as_listed"] else 1 - row["p_first"]
+        found.setdefault(row["judge"], []).append(row)
+    return found
+
+
+def order_and_length(
+    judge: str, games: Sequence[Game], *, human_longer: Mapping[Unit, float]
+) -> dict[str, Any]:
+    """P(first), swap consistency, P(longer) and people's P(longer) on the same pairs.
+
+    Args:
+        judge: its name.
+        games: its comparisons.
+        human_longer: unit -> share of people's decided verdicts that went to the longer answer.
+    """
+    row: dict[str, Any] = {"judge": judge, "n": len(games)}
+    decided = [g for g in games if g["order_known"] and g["p_first"] not in (None, 0.5)]
+    row["n_first"] = len(decided)
+    row |= _rate(decided, [g["p_first"] > 0.5 for g in decided]).columns("first")
+    known = [g for g in games if g["order_known"] and g["p_first"] is not None]
+    row |= _mean(known, [g["p_first"] for g in known], share=True).columns("mean_p_first")
+    units, same = swaps(games)
+    prompt_of = {g["unit"]: g["prompt_id"] for g in games}
+    row["n_swaps"] = len(units)
+    row |= rate([float(s) for s in same], [prompt_of[u] for u in units]).columns("consistent")
+    sized = [g for g in games if g["longer_won"] is not None]
+    row["n_longer"] = len(sized)
+    row |= _rate(sized, [g["longer_won"] for g in sized]).columns("longer")
+    both = [g for g in sized if g["unit"] in human_longer]
+    row["n_with_people"] = len(both)
+    row |= _mean(both, [human_longer[g["unit"]] for g in both], share=True).columns("human_longer")
+    gaps = [float(g["longer_won"]) - human_longer[g["unit"]] for g in both]
+    return row | _mean(both, gaps).columns("longer_excess")
+
+
+def _rate(games: Sequence[Game], values: Sequence[bool]) -> Estimate:
+    return rate([float(v) for v in values], [g["prompt_id"] for g in games])
+
+
+def _mean(games: Sequence[Game], values: Sequence[float], *, share: bool = False) -> Estimate:
+    return (rate if share else mean)(list(values), [g["prompt_id"] for g in games])
+
+
+def swaps(games: Sequence[Game]) -> tuple[list[Unit], list[bool]]:
+    """Units that were judged in both orders, and whether both gave one winner, or both a tie.
+
+    Repetitions of an order are averaged. An order whose verdict failed agrees with nothing.
+    """
+    by_order: dict[Unit, dict[bool, list[float | None]]] = {}
+    for g in games:
+        if g["order_known"]:
+            orders = by_order.setdefault(g["unit"], {})
+            orders.setdefault(g["as_listed"], []).append(g.get("p_one"))
+    units = [unit for unit, orders in by_order.items() if len(orders) == 2]
+    return units, [_alike(by_order[u][True], by_order[u][False]) for u in units]
+
+
+def _alike(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    a, b = (_class([p for p in ps if p is not None]) for ps in (one, other))
+    return a is not None and a == b
+
+
+def _class(ps: Sequence[float]) -> float | None:
+    return float(np.sign(round(float(np.mean(ps)), 12) - 0.5)) if ps else None
+
+
+def correct_in_orders(
+    judge: str, games: Sequence[Game], reference: Mapping[Unit, float]
+) -> dict[str, Any] | None:
+    """Calls that say what the reference says, and units whose two orders both do.
+
+    A failed call is a wrong one. None where no unit has a reference.
+    """
+    known = [g for g in games if g["unit"] in reference]
+    if not known:
+        return None
+    right = [g.get("p_one") is not None and _class([g["p_one"]]) == reference[g["unit"]]
+             for g in known]  # fmt: skip
+    row: dict[str, Any] = {"judge": judge, "calls": len(known)}
+    row |= _rate(known, right).columns("correct")
+    orders: dict[Unit, dict[bool, bool]] = {}
+    for g, ok in zip(known, right, strict=True):
+        if g["order_known"]:
+            before = orders.setdefault(g["unit"], {})
+            before[g["as_listed"]] = before.get(g["as_listed"], True) and ok
+    both = {unit: all(o.values()) for unit, o in orders.items() if len(o) == 2}
+    prompt_of = {g["unit"]: g["prompt_id"] for g in known}
+    row["n_swaps"] = len(both)
+    found = rate([float(v) for v in both.values()], [prompt_of[u] for u in both])
+    return row | found.columns("correct_in_both")
+
+
+def human_longer(games: Mapping[str, Sequence[Game]], people: Sequence[str]) -> dict[Unit, float]:
+    """Unit -> share of people's decided verdicts that went to the longer answer."""
+    said: dict[Unit, list[float]] = {}
+    for rater in people:
+        for g in games.get(rater, ()):
+            if g["longer_won"] is not None:
+                said.setdefault(g["unit"], []).append(float(g["longer_won"]))
+    return {unit: float(np.mean(votes)) for unit, votes in said.items()}
+
+
+# --- bias and variance ----------------------------------------------------------------------------
+
+
+def bias_and_variance(
+    judge: str, games: Sequence[Game], votes: Ballots, people: Sequence[str]
+) -> dict[str, Any] | None:
+    """AlpacaEval's bias against people and variance, both as shares; None without verdicts.
+
+    Every call (order, repetition) is one verdict on its unit.
+    """
+    said: dict[Unit, list[float]] = {}
+    for g in games:
+        if g.get("p_one") is not None:
+            said.setdefault(g["unit"], []).append(float(np.sign(g["p_one"] - 0.5)))
+    if not said:
+        return None
+    theirs: dict[Unit, list[float]] = {}
+    for person in people:
+        for unit, vote in votes.votes.get(person, {}).items():
+            if vote is not None and unit in said:
+                theirs.setdefault(unit, []).append(vote)
+    wrong = {u: 1 - agreement_of_modes(said[u], human) for u, human in theirs.items()}
+    noise = {u: leave_one_out(votes_) for u, votes_ in said.items() if len(votes_) > 1}
+    row: dict[str, Any] = {"judge": judge, "n_bias": len(wrong), "n_variance": len(noise)}
+    row |= rate(list(wrong.values()), votes.prompts_of(wrong)).columns("bias")
+    return row | rate(list(noise.values()), votes.prompts_of(noise)).columns("variance")
+
+
+def agreement_of_modes(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    """P(a most frequent verdict drawn from each side is the same)."""
+    a, b = modes(mine), modes(theirs)
+    return len(set(a) & set(b)) / (len(a) * len(b))
+
+
+def leave_one_out(votes: Sequence[float]) -> float:
+    """Mean over the votes of P(it differs from a most frequent verdict of the others)."""
+    wrong = 0.0
+    for i, vote in enumerate(votes):
+        most = modes([*votes[:i], *votes[i + 1 :]])
+        wrong += 1 - (1 / len(most) if vote in most else 0)
+    return wrong / len(votes)
+
+
+# --- its own family ------------------------------------------------------------------------------
+
+
+def self_preference(store: Store) -> list[dict[str, Any]]:
+    """One row per judge and its family: how often it prefers its own, and more than people do."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for r in store.rows(_SELF):
+        found.setdefault((r["judge"], r["family"]), []).append(r)
+    rows: list[dict[str, Any]] = []
+    for (judge, family), games in found.items():
+        row: dict[str, Any] = {"judge": judge, "family": family, "n": len(games)}
+        row |= _mean(games, [g["p_own"] for g in games], share=True).columns("own")
+        both = [g for g in games if g["p_people"] is not None]
+        row["n_with_people"] = len(both)
+        row |= _mean(both, [g["p_people"] for g in both], share=True).columns("people")
+        rows.append(row | _mean(both, [g["p_own"] - g["p_people"] for g in both]).columns("excess"))
+    return rows
+
+
+# --- what a judge answers at all ------------------------------------------------------------------
+
+
+_Calls = tuple[str, str, int, int | None]
+"""Prompt, status, how many calls, and their cost in micro-dollars where it is known."""
+
+
+def outcomes(store: Store, games: Mapping[str, Sequence[Game]]) -> list[dict[str, Any]]:
+    """One row per judge: calls, the share of each outcome, dollars, dollars per verdict."""
+    calls: dict[str, list[_Calls]] = {}
+    for judge, played in games.items():
+        if played and played[0]["kind"] != "human":
+            calls.setdefault(judge, []).extend(
+                (g["prompt_id"], g["status"], 1, g["cost_microusd"]) for g in played
+            )
+    for r in store.rows(_ALONE):
+        calls.setdefault(r["judge"], []).append((r["prompt_id"], r["status"], r["n"], r["cost"]))
+    return [_outcome(judge, rows) for judge, rows in sorted(calls.items())]
+
+
+def _outcome(judge: str, rows: Sequence[_Calls]) -> dict[str, Any]:
+    n = sum(r[2] for r in rows)
+    ok = sum(r[2] for r in rows if r[1] == "ok")
+    costs = [r[3] for r in rows if r[3] is not None]
+    usd = sum(costs) / 1e6 if costs else None
+    statuses = [s for _, s, count, _ in rows for _ in range(count)]
+    prompts = [p for p, _, count, _ in rows for _ in range(count)]
+    row: dict[str, Any] = {"judge": judge, "n": n}
+    for status in ("ok", "unparsed", "refused", "truncated", "error"):
+        row |= rate([float(s == status) for s in statuses], prompts).columns(status)
+    return row | {"cost_usd": usd, "usd_per_verdict": usd / ok if usd is not None and ok else None}
+
+
+def spread(judge: str, values: Sequence[float]) -> dict[str, Any]:
+    """How many distinct verdicts a judge gives, and their entropy in bits.
+
+    A judge that gives everything one score has 0 bits and decides nothing.
+    """
+    count = Counter(values)
+    shares = [n / len(values) for n in count.values()]
+    bits = -sum(s * math.log2(s) for s in shares)
+    most, n_most = count.most_common(1)[0]
+    return {
+        "judge": judge, "n": len(values), "distinct": len(count), "entropy_bits": abs(bits),
+        "most_frequent": most, "most_frequent_share": n_most / len(values),
+    }  # fmt: skip
