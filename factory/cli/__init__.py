@@ -5,13 +5,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 75 stopped but resumable (budget, s
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import sys
 from types import FrameType
 
-from factory.cli import data, look, models, walk
+from factory.cli import auditing, data, look, models, walk
 from factory.cli.common import app, say_error
 from factory.errors import FactoryError, Stopped
 
@@ -26,7 +27,7 @@ QUIET = {
 }
 """Telemetry of every dependency is off unless the environment says otherwise (law 15)."""
 
-for _room in (walk, data, models, look):
+for _room in (walk, data, models, look, auditing):
     _room.register(app)
 
 
@@ -40,9 +41,25 @@ def main() -> None:
     try:
         app()
     except FactoryError as error:
-        sys.exit(say_error(error))
+        _leave(say_error(error))
     except KeyboardInterrupt:
-        sys.exit(say_error(Stopped("stopped by the keyboard", next="the same command goes on")))
+        _leave(say_error(Stopped("stopped by the keyboard", next="the same command goes on")))
+    except SystemExit as done:
+        _leave(done.code)
+
+
+def _leave(code: str | int | None) -> None:
+    """End the process with its exit code.
+
+    Prefect's threads keep DuckDB's types alive to the very end, and DuckDB's binding then prints
+    pages about leaks: after its clean-up such a process ends without tearing modules down.
+    """
+    if "prefect" in sys.modules and isinstance(code, int | None):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+    sys.exit(code)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -257,7 +257,7 @@ def _select(store: Store, sql: str, completion_ids: Sequence[str], **params: obj
 
 
 def _note(log: Path | None, done: JudgeReport) -> None:
-    log_.info("judge %s: %s", done.judge, done.as_dict())
+    log_.debug("judge %s: %s", done.judge, done.as_dict())
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:

@@ -49,9 +49,13 @@ def train(job: TrainJob, *, log: Path, on_progress: Progress | None = None) -> T
         child = subprocess.Popen(
             _command(job, job_file), stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
-        with _ending(child):
+        with _ending(child) as asked_to_stop:
             _follow(child, lambda: _relay(lines, on_progress))
-    return _outcome(job, child.returncode, log=log)
+    result = _outcome(job, child.returncode, log=log)
+    if asked_to_stop.is_set():
+        # The child was at its last step and ended well; whoever asked meant this process too.
+        raise Stopped("stopped by a signal", next="the same command goes on")
+    return result
 
 
 def result_of(out_dir: Path) -> TrainResult:
@@ -107,16 +111,21 @@ def _relay(lines: Any, on_progress: Progress | None) -> None:
 
 
 @contextlib.contextmanager
-def _ending(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass SIGTERM on to the child, and never leave it behind when this process fails."""
+def _ending(child: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Pass SIGTERM on to the child, and never leave it behind when this process fails.
+
+    Gives an event that is set once SIGTERM came.
+    """
+    asked = threading.Event()
 
     def forward(number: int, frame: FrameType | None) -> None:
+        asked.set()
         child.terminate()
 
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, forward) if main else None
     try:
-        yield
+        yield asked
     except BaseException:
         child.terminate()
         child.wait()
@@ -133,5 +142,7 @@ def _outcome(job: TrainJob, code: int, *, log: Path) -> TrainResult:
     if error.is_file():
         said = json.loads(error.read_text("utf-8"))
         raise (Stopped if said["stopped"] else UserError)(said["message"], next=said["next"])
+    if code == -signal.SIGTERM:  # while it was still importing, before it could listen
+        raise Stopped("training was stopped before it began", next="prefactory run")
     tail = log.read_text("utf-8", "replace").splitlines()[-15:]
     raise StageFailed(f"training ended with exit code {code}; {log} ends:\n" + "\n".join(tail))
