@@ -71,11 +71,11 @@ def diff(store: Store, before_id: str, after_id: str) -> Diff:
     sql = rooms.read("storage", "diff", suffix=".sql", workspace=store.workspace).text
     with duckdb.connect() as con:
         for name, version in (("before", before), ("after", after)):
-            rows = con.execute(_ROWS[version.kind], {"file": str(version.dir / "rows.parquet")})
-            con.register(name, rows.to_arrow_table())
+            file = {"file": str(version.dir / "rows.parquet")}
+            con.register(name, con.sql(_ROWS[version.kind], params=file).to_arrow_table())
         con.register("rejudged", _rejudged(store, before, after))
         same = before.manifest["strategy_id"] == after.manifest["strategy_id"]
-        found = con.execute(sql, {"same_strategy": same}).to_arrow_table()
+        found = con.sql(sql, params={"same_strategy": same}).to_arrow_table()
     return Diff(before=before, after=after, rows=found)
 
 
