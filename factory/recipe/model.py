@@ -58,7 +58,7 @@ class Clean(Section):
     near_duplicates: bool = False
     similarity: float = Field(default=0.8, gt=0, le=1)
     """Share of word 3-grams from which on a prompt is a near-duplicate of one that is kept."""
-    lang: tuple[str, ...] = ()
+    lang: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
     """Languages to keep, as `en`; a text whose language cannot be told is kept."""
     min_chars: int | None = Field(default=None, gt=0)
     max_chars: int | None = Field(default=None, gt=0)

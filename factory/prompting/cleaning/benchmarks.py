@@ -32,17 +32,17 @@ class BenchItem:
     turns: Sequence[str]
 
 
-def read_benchmark(store: Store, named: str) -> tuple[str, Iterator[BenchItem]]:
+def read_benchmark(store: Store | None, named: str) -> tuple[str, Iterator[BenchItem]]:
     """A benchmark's name and its items.
 
     Args:
-        store: where pools are.
+        store: where pools are; files are read without.
         named: a file, a directory, `hf:owner/name`, or the name of a pool of this workspace.
 
     Raises:
         UserError: neither a file nor a pool, or no column with the items' text.
     """
-    if _is_source(named):
+    if store is None or _is_source(named):
         return source_name(named), _of_file(named)
     counted = store.rows("select pool from prompts group by pool order by pool")
     pools = [str(row["pool"]) for row in counted]

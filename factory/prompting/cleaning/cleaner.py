@@ -8,6 +8,7 @@ a source that holds much of a benchmark is one to leave out whole.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,7 @@ class Cleaner:
         best = matches[0]
         facts: dict[str, object] = {
             "benchmark": best.benchmark,
+            "benchmark_items": self._index.sizes[best.benchmark] if self._index else None,
             "item": best.item,
             "kind": best.kind,
             "score": best.score,
@@ -187,10 +189,13 @@ def open_cleaner(store: Store, settings: CleanSettings, *, pool: str) -> Cleaner
     """A cleaner for prompts that go into `pool`; None when nothing is to be left out.
 
     Raises:
-        UserError: no such benchmark, or the pool itself.
+        UserError: no such benchmark, or the pool itself; a language that is no code.
     """
     if not settings:
         return None
+    for code in settings.lang:
+        if not re.fullmatch("[a-z]{2,3}", code):
+            raise UserError(f"{code!r} is no ISO 639-1 code of a language", next="--keep-lang en")
     notes: list[str] = []
     index: Index | None = None
     for named in settings.against:
