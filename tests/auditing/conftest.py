@@ -56,32 +56,41 @@ def xstest(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Store
 
 
 @pytest.fixture(scope="session")
-def llmbar(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Store:
-    """LLMBar: gold labels and the published verdicts of GPT-4 and ChatGPT in both orders."""
-    where = tmp_path_factory.mktemp("llmbar")
-    pairs, judged = (shared_data / f"llmbar_{n}.parquet" for n in ("pairs", "judgments_dev"))
-    verdicts = where / "verdicts.parquet"
-    duckdb.execute(
-        f"""
-        copy (
-          select p.input, p.output_1, p.output_2, j.subset, j.i, j.winner,
-            j.judge || '/' || j.strategy as judge,
-            if(j.swapped, 'output_2', 'output_1') as shown_first
-          from '{judged}' j
-          join '{pairs}' p using (subset, i)
-          where j.is_final
-            and j.strategy in ('Vanilla', 'Vanilla_NoRules', 'CoT', 'Metrics_Reference')
-        ) to '{verdicts}' (format parquet)
-        """
-    )
-    store = _imported(where / "ws", pairs, "llmbar")
-    pairs_of = [
-        "text=input", "source=subset", "source_id=i", "completion_1=output_1",
-        "completion_2=output_2", "preference=winner", "judge=judge", "shown_first=shown_first",
-        "model_1:=llmbar-output-1", "model_2:=llmbar-output-2",
-    ]  # fmt: skip
-    import_judgements(store, [verdicts], pool="llmbar", run_id="r", mapping=resolve(pairs_of))
-    return store
+def llmbar(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Callable[[str], Store]:
+    """LLMBar's gold labels and two published judges in both orders, of the subsets that fit a name.
+
+    A store for each: the same prompt stands in several subsets, and a prompt has one source.
+    """
+
+    def made(subsets: str) -> Store:
+        where = tmp_path_factory.mktemp("llmbar")
+        pairs, judged = (shared_data / f"llmbar_{n}.parquet" for n in ("pairs", "judgments_dev"))
+        gold, verdicts = where / "gold.parquet", where / "verdicts.parquet"
+        duckdb.execute(
+            f"copy (from '{pairs}' where subset like '{subsets}') to '{gold}' (format parquet)"
+        )
+        duckdb.execute(
+            f"""
+            copy (
+              select p.input, p.output_1, p.output_2, j.subset, j.i, j.winner,
+                j.judge || '/' || j.strategy as judge,
+                if(j.swapped, 'output_2', 'output_1') as shown_first
+              from '{judged}' j
+              join '{gold}' p using (subset, i)
+              where j.is_final and j.strategy in ('Vanilla', 'Vanilla_NoRules')
+            ) to '{verdicts}' (format parquet)
+            """
+        )
+        store = _imported(where / "ws", gold, "llmbar")
+        columns = [
+            "text=input", "source=subset", "source_id=i", "completion_1=output_1",
+            "completion_2=output_2", "preference=winner", "judge=judge", "shown_first=shown_first",
+            "model_1:=llmbar-output-1", "model_2:=llmbar-output-2",
+        ]  # fmt: skip
+        import_judgements(store, [verdicts], pool="llmbar", run_id="r", mapping=resolve(columns))
+        return store
+
+    return made
 
 
 class World:
@@ -141,8 +150,3 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path / "ws")
-
-
-@pytest.fixture
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], World]:
-    return lambda: World(tmp_path_factory.mktemp("ws") / "ws")
