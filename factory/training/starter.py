@@ -93,7 +93,9 @@ def _write_tokenizer(directory: Path, *, spec: StarterSpec) -> None:
 def _write_model(directory: Path, *, spec: StarterSpec, seed: int) -> None:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for one small file, in the middle of the run's own
     special = _special(spec)
     pad, bos, end = special.index(PAD), special.index(BOS), special.index(END)
     config = LlamaConfig(
