@@ -112,6 +112,9 @@ class Store:
                 changes in place, is shown as it is now.
         """
         con = quiet()
+        # What does not fit in memory goes into the workspace, never into the current directory.
+        spill = str(self.workspace / "runs" / "spill").replace("'", "''")
+        con.execute(f"set temp_directory = '{spill}'")
         views.attach(
             con,
             lake=self.lake,
