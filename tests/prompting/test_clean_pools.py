@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -187,3 +189,27 @@ def test_mistakes_are_told_with_the_next_command(store: Store, jsonl: Jsonl) -> 
 
 def test_nothing_asked_is_nothing_left_out(store: Store) -> None:
     assert open_cleaner(store, CleanSettings(), pool="p") is None
+
+
+def test_the_command_line_tells_the_table_the_benchmarks_and_the_verdict(
+    store: Store, jsonl: Jsonl
+) -> None:
+    bench = jsonl([{"prompt": item} for item in ITEMS], "bench.jsonl")
+    path = jsonl({"prompt": t} for t in (ITEMS[0], *OTHERS, "x" * 500))
+    words = ["prompts", "add", str(path), "--pool", "p", "--against", str(bench),
+             "--near-duplicates", "--max-chars", "400",
+             "--workspace", str(store.workspace)]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", "from factory.cli import main; main()", *words],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    first, *rest = done.stdout.splitlines()
+    told = dict(zip(first.split("\t"), rest[0].split("\t"), strict=True))
+    assert (told["read"], told["added"]) == ("4", "2")
+    assert json.loads(told["dropped"]) == {"contaminated": 1, "too_long": 1}
+    assert rest[1:4] == [
+        "# benchmarks found in the files",
+        "pool\tsource\tbenchmark\trows\titems\tof\tshare",
+        "p\trows\tbench\t1\t1\t3\t0.3333",
+    ]
+    assert rest[4].startswith("33.3 % of bench is in rows (1 of 3 items")
