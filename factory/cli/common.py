@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,14 @@ def say(text: str = "") -> None:
 
 def say_json(value: object) -> None:
     """One JSON value to standard output."""
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=True))
+    typer.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=True))
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for: DuckDB's sums are decimals, times are text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
 
 
 def say_table(
