@@ -174,7 +174,7 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--largest", type=int, default=100_000, help="prompts of the largest pool")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)

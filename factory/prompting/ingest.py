@@ -136,20 +136,23 @@ def add_prompts(
     checked = False
     for batch in batches(source, split=split, limit=limit, size=batch_rows):
         if not checked and batch.rows:
-            chosen = chosen or fitting.detect(batch.rows, kind="prompts")
-            fitting.check(
-                chosen,
-                batch.rows,
-                file=str(source),
-                kind="prompts",
-                command=f"prefactory prompts add {source}",
-            )
+            chosen = _fitting(mapping, batch.rows, source=source)
             report.mapping, checked = chosen.said(), True
         adding.batch(batch, chosen or ColumnMapping())
     rejects.close()
     report.dropped = rejects.counts
     adding.tell()
     return report
+
+
+def _fitting(
+    given: ColumnMapping | None, rows: Sequence[Row], *, source: str | Path
+) -> ColumnMapping:
+    """The mapping of a source, refused at its first rows where it does not fit."""
+    found = given or fitting.detect(rows, kind="prompts")
+    command = f"prefactory prompts add {source}"
+    fitting.check(found, rows, file=str(source), kind="prompts", command=command)
+    return found
 
 
 class _Adding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from factory.prompting.cleaning.index import Index, Match
+from factory.prompting.cleaning.language import language_of
 
 LONG = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in "
@@ -94,3 +95,11 @@ def test_the_order_of_items_does_not_matter() -> None:
     one = {(m.kind, m.score) for m in _found(prompt, LONG, SHORT)}
     assert one == {(m.kind, m.score) for m in _found(prompt, SHORT, LONG)}
     assert len(one) == 1 and len(_found(prompt, LONG, SHORT)) == 2
+
+
+@pytest.mark.parametrize("piece", ["a", "1 ", "a'", "1,", "`a", "a.", "((", "a++", "\u200b"])
+@pytest.mark.timeout(60)
+def test_hostile_text_without_an_end_is_read_in_linear_time(piece: str) -> None:
+    text = piece * 300_000
+    _found(text, LONG)
+    language_of(text)
