@@ -128,16 +128,15 @@ def add_prompts(
     defaults = Defaults(
         pool=pool, source=name, license=license, domain=domain, lang=lang, gate=gate, dev=dev
     )
-    chosen = mapping
+    chosen: ColumnMapping | None = None
     report = AddReport(pool=pool)
     rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file)
     writer = Writer(store, run_id=run_id, dry_run=dry_run)
     adding = _Adding(writer, defaults, rejects, report, cleaner)
-    checked = False
     for batch in batches(source, split=split, limit=limit, size=batch_rows):
-        if not checked and batch.rows:
+        if chosen is None and batch.rows:
             chosen = _fitting(mapping, batch.rows, source=source)
-            report.mapping, checked = chosen.said(), True
+            report.mapping = chosen.said()
         adding.batch(batch, chosen or ColumnMapping())
     rejects.close()
     report.dropped = rejects.counts
