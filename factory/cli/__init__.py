@@ -55,7 +55,7 @@ def _leave(code: str | int | None) -> None:
     pages about leaks: after its clean-up such a process ends without tearing modules down.
     """
     if "prefect" in sys.modules and isinstance(code, int | None):
-        atexit._run_exitfuncs()
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # the only way to run them
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code or 0)

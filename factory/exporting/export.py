@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -67,12 +68,7 @@ def export(
             holds something else.
     """
     found = load_version(store, version) if isinstance(version, str) else version
-    shape = load(format)
-    if found.kind not in shape.KINDS:
-        raise UserError(
-            f"format {format} writes {' and '.join(shape.KINDS)} sets, not {found.kind}",
-            next="prefactory export --format hf",
-        )
+    shape = _shape_for(found, format)
     if not 0 <= test_share < 1:
         raise UserError(f"test share {test_share} is not in [0, 1)", next="--test-share 0.05")
     out = out.absolute()
@@ -104,6 +100,17 @@ def export(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return done
+
+
+def _shape_for(version: DatasetVersion, format: str) -> ModuleType:
+    """The format, when it writes sets of this kind."""
+    shape = load(format)
+    if version.kind not in shape.KINDS:
+        raise UserError(
+            f"format {format} writes {' and '.join(shape.KINDS)} sets, not {version.kind}",
+            next="prefactory export --format hf",
+        )
+    return shape
 
 
 def _refuse_strangers(out: Path, version: DatasetVersion) -> None:

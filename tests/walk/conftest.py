@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ class Factory:
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if code == 0 else done.stderr
 
-    def sql(self, query: str) -> list[dict[str, object]]:
+    def sql(self, query: str) -> list[dict[str, Any]]:
         """A query through the command line."""
         return json.loads(self.run("sql", query, "--json"))
 

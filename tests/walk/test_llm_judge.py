@@ -1,4 +1,4 @@
-"""The walk with an LLM judge behind a real HTTP server on loopback, one that sometimes answers prose."""
+"""The walk with an LLM judge: a real HTTP server on loopback that sometimes answers prose."""
 
 from __future__ import annotations
 
