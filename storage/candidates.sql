@@ -50,19 +50,47 @@ scored as (
   group by completion_id
   having count(*) = len($judges)
 ),
+flagged as (
+  -- What speaks to its judge (verifier `injection`, the newest word counts), and every copy of it.
+  select distinct c.prompt_id, c.text_hash
+  from in_scope c
+  join (
+    select completion_id
+    from judgements
+    where (judge = 'injection' or parser like 'injection/%') and status = 'ok'
+      and completion_id is not null and bucket between $first_bucket and $last_bucket
+    group by completion_id
+    having arg_max(score, (created_at, judgement_id)) < 0.5
+  ) j on j.completion_id = c.completion_id
+),
+voted as (
+  -- A person preferred it or scored it: their word goes before the detector's.
+  select winner_id as completion_id
+  from labels where winner_id is not null and label_id not in (
+    select supersedes_id from labels where supersedes_id is not null
+  )
+  union
+  select completion_ids[1]
+  from labels where score is not null and len(completion_ids) = 1 and label_id not in (
+    select supersedes_id from labels where supersedes_id is not null
+  )
+),
 joined as (
   select
     c.*, l.n_chars, s.judge_kind,
     -- A completion that is known from its judgements alone has no text to train on.
     case when c.text_hash is not null then s.score end as score,
     array_to_string(list_sort($judges), '+') as judge,
-    coalesce(c.finish_reason in ('stop', 'recorded'), false) as can_be_chosen,
+    coalesce(c.finish_reason in ('stop', 'recorded'), false)
+      and (f.text_hash is null or v.completion_id is not null) as can_be_chosen,
     coalesce(c.model_id = $policy_model_id, false) as on_policy,
     -- MD5 is the same in every version of every database; row order and random() are not.
     left(md5(c.completion_id || '/' || $seed::varchar), 12) as lot
   from in_scope c
   left join lengths l on l.completion_id = c.completion_id
   left join scored s on s.completion_id = c.completion_id
+  left join flagged f on f.prompt_id = c.prompt_id and f.text_hash = c.text_hash
+  left join voted v on v.completion_id = c.completion_id
 ),
 counted as (
   -- A copy, by text or by tokens, never competes with its twin; a finished twin stands for both.
