@@ -49,9 +49,11 @@ class KnownIds:
     def maybe(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """True where the id may be known; False is certain."""
         hit = np.zeros(hashes.size, dtype=np.bool_)
+        order = np.argsort(hashes)
+        asked = hashes[order]  # in order, a search stays near the last one in memory
         for run in self._runs:
-            at = np.minimum(np.searchsorted(run, hashes), run.size - 1)
-            hit |= run[at] == hashes
+            at = np.minimum(np.searchsorted(run, asked), run.size - 1)
+            hit[order] |= run[at] == asked
         return hit
 
     def _insert(self, hashes: Hashes) -> None:

@@ -43,8 +43,6 @@ from factory.store.known import Hashes, KnownIds
 from factory.store.log import LiveFile
 from factory.store.places import Place, blaming, check_name, explained
 
-READER_VERSION = 1
-"""Reader protocol 1 has neither deletion vectors nor column mapping. Anything newer is refused."""
 FORMAT = 1
 """Version of the lake's own layout, in `_schema/format.json`."""
 CHECKPOINT_EVERY = 100
@@ -66,13 +64,12 @@ Lock = Callable[[str], AbstractContextManager[object]]
 
 
 class Lake:
-    """The tables under one directory or object-store prefix.
+    """The tables under one directory, or a URL as `s3://bucket/prefix`.
 
     Args:
-        root: a directory, or a URL as `s3://bucket/prefix`.
+        root: where.
         create: make the tables that are missing.
-        lock: holds a table's name against every other committer; by default a file lock, which
-            is enough for the processes of one machine.
+        lock: holds a table's name against every other committer; by default a file lock.
     """
 
     def __init__(self, root: Path | str, *, create: bool = False, lock: Lock | None = None) -> None:
@@ -81,6 +78,7 @@ class Lake:
         self._lock: Lock = lock or self._file_lock
         self._known: dict[str, KnownIds] = {}
         self._evolved: set[str] = set()
+        self._opened: dict[str, DeltaTable] = {}
         self._check_format()
         if create:
             self.create()
@@ -148,7 +146,7 @@ class Lake:
                     self.place, table
                 )
             except FileNotFoundError:
-                continue  # committed over meanwhile: a live lake is not a torn one
+                continue  # a live lake moved on meanwhile
             if suspect:
                 with self._lock(table):
                     done += log.mend(self.place, table)
@@ -157,11 +155,7 @@ class Lake:
     # --- reading ------------------------------------------------------------------------------
 
     def open(self, table: str, *, version: int | None = None) -> DeltaTable:
-        """The table at a version (the newest by default).
-
-        Raises:
-            StoreError: when it is absent, damaged, or written by a newer program.
-        """
+        """The table at a version; raises `StoreError` when it is absent, damaged or too new."""
         try:
             with explained(self.place.uri(table)):
                 opened = DeltaTable(
@@ -175,12 +169,21 @@ class Lake:
             raise StoreError(
                 f"lake table {table} cannot be opened: {str(broken).splitlines()[0]}"
             ) from broken
-        protocol = opened.protocol()
-        if protocol.min_reader_version > READER_VERSION or protocol.reader_features:
-            raise StoreError(
-                f"lake table {table} needs reader version {protocol.min_reader_version} "
-                f"{protocol.reader_features or ''}: it was written by a newer program"
-            )
+        log.check_protocol(table, opened.protocol())
+        return opened
+
+    def _fresh(self, table: str) -> DeltaTable:
+        """The newest version, from what this process read of the log before. Under the lock."""
+        opened = self._opened.pop(table, None)
+        # A last entry that was set aside as torn would leave us ahead of the table.
+        known = opened and self.place.exists(log.entry_name(table, opened.version()))
+        if opened is None or not known:
+            opened = self.open(table)
+        else:
+            with explained(self.place.uri(table)):
+                opened.update_incremental()
+            log.check_protocol(table, opened.protocol())
+        self._opened[table] = opened
         return opened
 
     def live(self, table: str, *, version: int | None = None) -> list[LiveFile]:
@@ -196,15 +199,18 @@ class Lake:
 
     def files(self, table: str, *, version: int | None = None) -> list[str]:
         """Paths of the live files of a table, to be read as one explicit list."""
-        return [self.place.full(f"{table}/{f.name}") for f in self.live(table, version=version)]
+        return self._full(table, [f.name for f in self.live(table, version=version)])
+
+    def _full(self, table: str, names: list[str]) -> list[str]:
+        return [self.place.full(f"{table}/{name}") for name in names]
 
     def version(self, table: str) -> int:
         """The newest version of a table."""
         return self.open(table).version()
 
-    def rows(self, table: str, *, version: int | None = None) -> int:
+    def rows(self, table: str) -> int:
         """How many rows a table has, from the log alone."""
-        return sum(f.rows for f in self.live(table, version=version))
+        return sum(f.rows for f in self.live(table))
 
     def held(self, table: str, ids: list[str]) -> set[str]:
         """Which of these ids the table already has."""
@@ -252,7 +258,7 @@ class Lake:
                 self.place.delete(f"{table}/{added.path}")
                 raise
             if hashes is not None:
-                self._known[table].add(self.place.full(f"{table}/{added.path}"), hashes)
+                self._known[table].add(added.path, hashes)
         return data.num_rows
 
     def swap(self, table: str, gone: Iterable[LiveFile], data: pa.Table) -> bool:
@@ -278,7 +284,7 @@ class Lake:
         """The table, fresh, with every column this program knows. Call it under the lock."""
         if self._is_new(table):
             self._create(table)
-        fresh = self.open(table)
+        fresh = self._fresh(table)
         if table not in self._evolved:
             there = {field.name for field in fresh.schema().fields}
             wanted = DeltaSchema.from_arrow(SCHEMAS[table])
@@ -295,13 +301,13 @@ class Lake:
         data = once_each(data, key)
         hashes = hashes_of(data.column(key))
         known = self._known.setdefault(table, KnownIds())
-        files = [self.place.full(f"{table}/{f.name}") for f in _live(fresh)]
-        known.follow(files, lambda new: hashes_of_files(self.place, new, key))
+        names = [f.name for f in _live(fresh)]
+        known.follow(names, lambda new: hashes_of_files(self.place, self._full(table, new), key))
         maybe = known.maybe(hashes)
         if not maybe.any():
             return data, hashes
         asked = data.column(key).filter(pa.array(maybe)).to_pylist()
-        held = held_among(self.place, files, key, asked)
+        held = held_among(self.place, self._full(table, names), key, asked)
         keep = pa.array([identity not in held for identity in data.column(key).to_pylist()])
         return data.filter(keep), hashes[keep.to_numpy(zero_copy_only=False)]
 
@@ -353,7 +359,7 @@ class Lake:
         while self.place.local and self.place.exists(entry := log.entry_name(table, version + 1)):
             self.place.sync(entry)
             version += 1
-        self.place.sync(f"{table}/_delta_log", table)
+        self.place.sync(f"{table}/_delta_log")
         if version // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
             self.checkpoint(table)
 
@@ -374,10 +380,7 @@ class Lake:
     def removable(
         self, table: str, *, retention_h: float, keep: list[int], delete: bool
     ) -> list[str]:
-        """Files that no version younger than the retention, and none to keep, needs.
-
-        `delete` deletes them. Files that were never committed are not among them.
-        """
+        """Committed files that no version to keep or younger than that needs; may delete them."""
         fresh = self.open(table)
         with explained(self.place.uri(table)):
             found = fresh.vacuum(
@@ -393,7 +396,4 @@ class Lake:
 
 
 def _live(opened: DeltaTable) -> list[LiveFile]:
-    actions = pa.table(opened.get_add_actions(flatten=True))  # pyright: ignore[reportArgumentType]  # an Arrow C stream
-    wanted = actions.select(["path", "num_records", "size_bytes"]).to_pydict()
-    rows = zip(wanted["path"], wanted["num_records"], wanted["size_bytes"], strict=True)
-    return sorted(LiveFile(unquote(path), int(n or 0), int(size)) for path, n, size in rows)
+    return log.live_files(pa.table(opened.get_add_actions(flatten=True)))  # pyright: ignore[reportArgumentType]  # an Arrow C stream

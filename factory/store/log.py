@@ -14,8 +14,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import pyarrow as pa
+
 from factory.errors import StoreError
 from factory.store.places import Place
+
+READER_VERSION = 1
+"""Reader protocol 1 has neither deletion vectors nor column mapping. Anything newer is refused."""
 
 log_ = logging.getLogger(__name__)
 
@@ -28,6 +33,22 @@ class LiveFile(NamedTuple):
     name: str
     rows: int
     size: int
+
+
+def live_files(actions: pa.Table) -> list[LiveFile]:
+    """The files of a table from its flattened add actions."""
+    wanted = actions.select(["path", "num_records", "size_bytes"]).to_pydict()
+    rows = zip(wanted["path"], wanted["num_records"], wanted["size_bytes"], strict=True)
+    return sorted(LiveFile(unquote(path), int(n or 0), int(size)) for path, n, size in rows)
+
+
+def check_protocol(table: str, protocol: Any) -> None:
+    """Refuse a table that asks for more of its readers than this program knows."""
+    if protocol.min_reader_version > READER_VERSION or protocol.reader_features:
+        raise StoreError(
+            f"lake table {table} needs reader version {protocol.min_reader_version} "
+            f"{protocol.reader_features or ''}: it was written by a newer program"
+        )
 
 
 def entry_name(table: str, version: int) -> str:

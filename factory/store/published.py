@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FILE = "factory.duckdb"
 EVERY_S = 2.0
-SHARE = 0.05
+SHARE = 0.02
 """At most this share of a writer's time goes into publishing."""
 OLDEST_READER = "v1.0.0"
 """The storage version of the file: every DuckDB from here on opens it."""
@@ -48,7 +48,7 @@ class Publisher:
     def __init__(self, store: Store) -> None:
         self._store = weakref.ref(store)
         # Not at once: a verb that commits little publishes once, when it ends.
-        self._next = time.monotonic() + EVERY_S
+        self._next = time.monotonic() + 5 * EVERY_S
         self._stale = False
         self._pid = os.getpid()
         self._busy = threading.Lock()

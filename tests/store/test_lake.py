@@ -306,7 +306,11 @@ from pathlib import Path
 import pyarrow, duckdb
 from factory.errors import UserError
 from factory.store import open_store
-open_store(Path(sys.argv[1])).close()  # imports what another account may not read
+store = open_store(Path(sys.argv[1]))
+store.append("prompts", [{"prompt_id": "a"}], run_id="r")  # imports what others may not read
+store.rows("select count(*) from prompts")
+store.close()
+import pydoc
 if os.geteuid() == 0:
     os.setuid(65534)
 store = open_store(Path(sys.argv[1]))
