@@ -5,7 +5,7 @@ WORKSPACE ?= workspace
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test test-slow check format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,10 @@ run: setup ## two on-policy rounds for real, in ./workspace
 	$(BIN)/prefactory run quickstart --workspace $(WORKSPACE)
 
 test: setup ## the test suite (PYTEST_ARGS="-k ids" for a part of it)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_ARGS)
+
+test-slow: setup ## what takes longer: kills by the dozen, whole walks, TRL beside ours
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
 
 check: setup ## lint, format, types, imports, house rules: all of them, then the verdict
 	@failed=; for step in "ruff check ." "ruff format --check ." "pyright" \
