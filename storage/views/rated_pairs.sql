@@ -48,7 +48,12 @@ explicit as (
   group by judge, prompt_id, one_id, other_id
 ),
 compared as (select distinct prompt_id, one_id, other_id from explicit),
-one_by_one as (select * from scores where kind not in ('pairwise', 'listwise')),
+one_by_one as (
+  -- Scores that only follow from comparisons with others imply nothing about these two.
+  select s.judge, s.kind, s.completion_id, s.score
+  from scores s
+  semi join rated_completions r on r.judge = s.judge and r.completion_id = s.completion_id
+),
 implied as (
   select
     a.judge, a.kind, c.prompt_id, c.one_id, c.other_id,
