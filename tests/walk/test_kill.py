@@ -9,32 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.walk.conftest import Factory
-
-KEYS = {
-    "prompts": "prompt_id",
-    "completions": "completion_id",
-    "judgements": "judgement_id",
-    "pairs": "pair_id",
-    "sft_examples": "sft_id",
-    "dataset_versions": "version_id",
-    "checkpoints": "checkpoint_id",
-    "gates": "gate_id",
-    "draws": "draw_id",
-}
-
-
-def truth(factory: Factory) -> dict[str, list[object]]:
-    """What must be equal in two workspaces in which the same recipe ended."""
-    found: dict[str, list[object]] = {
-        table: [row["id"] for row in factory.sql(f"select {key} as id from {table} order by 1")]
-        for table, key in KEYS.items()
-    }
-    found["model"] = [r["value"] for r in factory.sql("select value from pointers")]
-    found["text"] = [
-        r["h"] for r in factory.sql("select text_hash as h from completions order by completion_id")
-    ]
-    return found
+from tests.walk.conftest import Factory, truth
 
 
 def kill_at_random(factory: Factory, rng: random.Random) -> bool:
