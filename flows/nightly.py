@@ -66,10 +66,10 @@ def play(run: stages.Run) -> None:
 
 
 @flow(name="prefactory-nightly", persist_result=False)
-def nightly(recipe: str, workspace: str) -> None:
+def nightly(recipe: str, workspace: str, overrides: list[str]) -> None:
     """The next round of a recipe: what a schedule starts every night."""
     store = open_workspace(Path(workspace))
-    loaded = load(recipe, workspace=store.workspace)
+    loaded = load(recipe, workspace=store.workspace, overrides=overrides)
     known = store.ledger.run(loaded.run_id)
     finished = known["rounds"] if known and known["state"] == "done" else 0
     rounds = max(finished + 1, known["rounds"] if known else 1)

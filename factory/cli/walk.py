@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,13 +93,18 @@ def _play(store: Store, recipe: Recipe, *, rounds: int, no_prefect: bool) -> Non
 def _with_prefect(opened: Run) -> None:
     """Through Prefect, with its home inside the workspace and its talk kept in a log file."""
     workspace = opened.store.workspace
+    _prefect_home(workspace)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    load_flow("nightly", workspace).play(opened)
+
+
+def _prefect_home(workspace: Path) -> None:
+    """Prefect keeps everything inside the workspace, unless its own variables say otherwise."""
     home = workspace / "runs" / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(home))
     # The temporary server needs 9 to 20 s; its default limit is 20.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    load_flow("nightly", workspace).play(opened)
 
 
 def load_flow(name: str, workspace: Path) -> Any:
@@ -107,6 +113,8 @@ def load_flow(name: str, workspace: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"prefactory_flow_{name}", content.path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Prefect looks a flow's file up by its module's name, to start it in a process of its own.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -143,14 +151,22 @@ def deploy(
             f"recipe {loaded.name} has no schedule",
             next=f"prefactory deploy {recipe} --set schedule.cron='0 2 * * *'",
         )
-    os.environ.setdefault("PREFECT_HOME", str(path / "runs" / "prefect"))
+    _prefect_home(path)
     nightly = load_flow("nightly", path).nightly
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        raise UserError(
+            "a schedule needs a running Prefect server: the temporary one of `run` has no scheduler",
+            next="prefect server start --host 127.0.0.1 --background && "
+            "export PREFECT_API_URL=http://127.0.0.1:4200/api",
+        )
     say(f"serving {loaded.name}: {loaded.schedule.cron} {loaded.schedule.timezone}")
     nightly.serve(
         name=loaded.name,
         cron=loaded.schedule.cron,
         limit=1,
-        parameters={"recipe": recipe, "workspace": str(path)},
+        parameters={"recipe": recipe, "workspace": str(path), "overrides": overrides or []},
     )
 
 
