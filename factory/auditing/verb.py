@@ -37,6 +37,14 @@ class Audit:
         return {"failed": self.failed} | {t.name: t.rows for t in self.tables}
 
 
+def _groupable(by: str | None) -> None:
+    if by is not None and by not in ballots.GROUPS:
+        raise UserError(
+            f"--by {by}: expected one of {', '.join(ballots.GROUPS)}",
+            next="prefactory audit --help",
+        )
+
+
 def audit(
     store: Store,
     *,
@@ -59,11 +67,7 @@ def audit(
     Raises:
         UserError: when a judge or a reference is not in the store, or `by` is no such column.
     """
-    if by is not None and by not in ballots.GROUPS:
-        raise UserError(
-            f"--by {by}: expected one of {', '.join(ballots.GROUPS)}",
-            next="prefactory audit --help",
-        )
+    _groupable(by)
     found = Audit()
     games = bias.games_of(store)
     levels = [ballots.load(store, level) for level in _LEVELS]

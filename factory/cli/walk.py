@@ -157,7 +157,7 @@ def deploy(
 
     if not PREFECT_API_URL.value():
         raise UserError(
-            "a schedule needs a running Prefect server: the temporary one of `run` has no scheduler",
+            "a schedule needs a running Prefect server: the temporary one has no scheduler",
             next="prefect server start --host 127.0.0.1 --background && "
             "export PREFECT_API_URL=http://127.0.0.1:4200/api",
         )
