@@ -70,6 +70,9 @@ def run(
     store = open_workspace(workspace)
     wanted = rounds or loaded.rounds
     known = store.ledger.run(loaded.run_id)
+    if known is not None and known["state"] != "done":
+        # A night that failed in round 10 goes on there, whatever the recipe says a run begins with.
+        wanted = max(wanted, known["rounds"])
     finished = known is not None and known["state"] == "done" and known["rounds"] >= wanted
     if not finished:
         _play(store, loaded, rounds=wanted, no_prefect=no_prefect)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.errors import UserError
@@ -101,7 +101,13 @@ def record_starter(
     values = [sum(s) / len(s) for s in held.scores.values()]
     rate = measure(values)
     row = _row(
-        held, judge=judge, judge_id=judge_id, round=0, champion_id=None, candidate_id=model_id
+        held,
+        judge=judge,
+        judge_id=judge_id,
+        round=0,
+        champion_id=None,
+        candidate_id=model_id,
+        settings=[run_id],
     )
     row |= _rate(rate) | {"promoted": True, "reason": "the first champion"}
     _write(store, row, held.scores, champion={}, wins={}, run_id=run_id)
@@ -136,6 +142,7 @@ def gate(
         round=round,
         champion_id=champion_id,
         candidate_id=candidate_id,
+        settings=[run_id, confidence, min_win_rate, _scores_hash(champion)],
     )
     row |= _rate(decision.candidate) | {
         "champion_rate": decision.champion.mean,
@@ -158,7 +165,7 @@ def gate(
             reason=f"gate {row['gate_id']}: {decision.reason}",
             run_id=run_id,
         )
-    return decision
+    return replace(decision, promoted=promoted, reason=str(row["reason"]))
 
 
 def rollback(store: Store, line: str, *, to: str | None = None) -> tuple[str, str]:
@@ -200,9 +207,15 @@ def _row(
     round: int,
     champion_id: str | None,
     candidate_id: str,
+    settings: Sequence[object],
 ) -> dict[str, Any]:
+    """The part of a record that is known before the comparison.
+
+    The id covers whatever could change the verdict, so that no move of the pointer can meet an
+    older record that says otherwise.
+    """
     prompts = content_id("prompts", sorted(held.scores))
-    identity = [champion_id, candidate_id, prompts, judge_id, round, held.n_samples]
+    identity = [champion_id, candidate_id, judge_id, round, _scores_hash(held), list(settings)]
     return {
         "gate_id": content_id("gate", identity),
         "round": round,
@@ -215,6 +228,10 @@ def _row(
         "prompts_hash": prompts,
         "mean_length": held.mean_length,
     }
+
+
+def _scores_hash(held: HeldOut) -> str:
+    return content_id("scores", {p: list(s) for p, s in held.scores.items()})
 
 
 def _rate(rate: Interval) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def _explain(path: Path, bad: ValidationError, lines: Mapping[tuple[Any, ...], i
 
 def _expected(where: tuple[Any, ...], error: Any) -> str:
     if error["type"] != "extra_forbidden":
-        given = "" if error["type"] == "missing" else f" (given {error['input']!r:.80})"
+        # A URL that is refused may be refused because it holds a password.
+        hidden = error["type"] == "missing" or where[-1:] == ("base_url",)
+        given = "" if hidden else f" (given {error['input']!r:.80})"
         return f"{error['msg'].removeprefix('Value error, ')}{given}"
     valid = sorted(_fields_at(where[:-1]))
     near = difflib.get_close_matches(str(where[-1]), valid, n=1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from factory.errors import RecipeError
 from factory.rows import SamplingParams, content_id
@@ -173,6 +174,15 @@ class Endpoint(Section):
     max_attempts: int = Field(default=6, gt=0)
     in_doubt: Literal["resend", "hold"] = "resend"
     extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, url: str) -> str:
+        # The URL is written to the ledger, to logs and to errors; a key in it would be too.
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("a URL without user, password and query; name a key in api_key_env")
+        return url
 
     def api_key(self) -> str | None:
         """The key, from the environment.

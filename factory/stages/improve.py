@@ -90,6 +90,7 @@ def train_on(
     from factory.training.verb import TrainConfig, TrainJob, train
 
     config = models.validated(TrainConfig, settings, f"training.{kind}")
+    models.trainable(config, f"training.{kind}")
     policy_dir = models.check_unchanged(store, policy)
     checkpoint_id = content_id("checkpoint", [kind, policy, version_id, config.effective()])
     identity = identify(policy_dir)

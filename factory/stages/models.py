@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from factory.errors import RecipeError, UserError
 from factory.stages.run import Progress
 from factory.store import Store
+
+if TYPE_CHECKING:
+    from factory.training.config import TrainConfig
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -106,6 +109,16 @@ def validated(kind: type[Model], values: Mapping[str, Any], field: str) -> Model
     except ValidationError as bad:
         said = "; ".join(_problem(field, kind, error) for error in bad.errors())
         raise RecipeError(said, next="edit the recipe") from None
+
+
+def trainable(config: TrainConfig, field: str) -> TrainConfig:
+    """Refuse what would end in a checkpoint that cannot be sampled from."""
+    if config.lora is not None and not config.lora.merge:
+        raise RecipeError(
+            f"{field}.lora.merge: false leaves an adapter, which cannot be a policy on its own",
+            next=f"--set {field}.lora.merge=true",
+        )
+    return config
 
 
 def _problem(field: str, kind: type[BaseModel], error: Any) -> str:

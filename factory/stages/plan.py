@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from factory import rooms
+from factory.errors import RecipeError
 from factory.recipe import Recipe
+from factory.stages.models import trainable
 
 CHARS_PER_TOKEN = 4
 """A rough reading of English text, for estimates only."""
@@ -58,17 +60,35 @@ def check_settings(recipe: Recipe, *, workspace: Path) -> None:
     from factory.training.starter import StarterSpec
 
     for kind, settings in (("dpo", recipe.training.dpo), ("sft", recipe.training.sft)):
-        validated(TrainConfig, settings, f"training.{kind}")
+        trainable(validated(TrainConfig, settings, f"training.{kind}"), f"training.{kind}")
     if recipe.policy.starter is not None:
         starter = recipe.policy.starter
         validated(TrainConfig, starter.sft, "policy.starter.sft")
         validated(StarterSpec, starter.architecture, "policy.starter.architecture")
     for judge in recipe.judging.judges:
         load_judge(judge, workspace=workspace)
+    check_gate_judge(recipe, workspace=workspace)
     pairing = recipe.pairing
     load_strategy(pairing.strategy, workspace=workspace, kind="pairs").values(pairing.params)
     if pairing.sft is not None:
         load_strategy(pairing.sft, workspace=workspace, kind="sft").values(pairing.sft_params)
+
+
+def check_gate_judge(recipe: Recipe, *, workspace: Path) -> None:
+    """The gate needs a score that means the same for two models.
+
+    A pairwise judge compares a model's samples with each other: every model's mean is then one half
+    and only the shape of its scores would decide.
+    """
+    from factory.judging.files import load as load_judge
+
+    kind = load_judge(recipe.gate_judge, workspace=workspace).front.kind
+    if kind in ("pairwise", "listwise"):
+        raise RecipeError(
+            f"gate.judge: {recipe.gate_judge!r} is {kind}; the gate needs a verifier or a "
+            "pointwise judge, whose scores of two models can be compared",
+            next="--set gate.judge=NAME",
+        )
 
 
 def _judge(

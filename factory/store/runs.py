@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 
 from factory.store import tables as t
 from factory.store.database import Database
@@ -27,7 +27,8 @@ class Runs(Database):
     def start_run(self, run: Mapping[str, Any]) -> None:
         """Begin a run or go on with it. `run` has the columns of `runs` that a caller knows."""
         values = {"state": "running", "started_at": time.time(), **run}
-        again = {"state": "running", "ended_at": None, "error": None, "rounds": run["rounds"]}
+        more = case((t.runs.c.rounds > run["rounds"], t.runs.c.rounds), else_=run["rounds"])
+        again = {"state": "running", "ended_at": None, "error": None, "rounds": more}
         with self.transaction() as con:
             con.execute(self.upsert(t.runs, [values], on_conflict=again))
 

@@ -262,6 +262,32 @@ def test_law_13_promotion_is_earned_and_reversible(tmp_path: Path):
     assert champion_of(store, "l") == "old"
 
 
+def test_law_13_a_move_of_the_pointer_has_a_record_that_says_so(tmp_path: Path):
+    """The same candidate through a laxer gate is another record, not the old one."""
+    store = open_store(tmp_path / "ws", create=True)
+    store.ledger.move_pointer(champion_name("l"), "old", expect=None, reason="first")
+    common = {
+        "line": "l", "judge": "j", "judge_id": "j", "confidence": 0.95, "round": 1,
+        "champion_id": "old", "candidate_id": "new", "champion": held(1.0), "candidate": held(1.0),
+    }  # fmt: skip
+    assert not gate(store, min_win_rate=0.5, run_id="a", **common).promoted
+    assert gate(store, min_win_rate=0.2, run_id="b", **common).promoted
+    records = store.rows("select promoted, run_id from gates order by run_id")
+    assert records == [
+        {"promoted": False, "run_id": "a"},
+        {"promoted": True, "run_id": "b"},
+    ]
+
+
+def test_a_run_that_is_gone_on_with_keeps_its_rounds(tmp_path: Path):
+    ledger = open_store(tmp_path / "ws", create=True).ledger
+    row = {"run_id": "r", "recipe_name": "n", "recipe_id": "i", "recipe": "{}", "code_version": "0"}
+    ledger.start_run({**row, "rounds": 10})
+    ledger.finish_run("r", state="failed")
+    ledger.start_run({**row, "rounds": 2})
+    assert ledger.run("r")["rounds"] == 10
+
+
 def test_law_15_no_secret_is_written(factory: Factory, monkeypatch: pytest.MonkeyPatch):
     """A key in the environment appears in no file of the workspace."""
     monkeypatch.setenv("JUDGE_KEY", "sk-very-secret-0123456789")

@@ -124,3 +124,11 @@ def test_an_unknown_workspace_setting_is_refused(tmp_path):
     (tmp_path / "workspace.yaml").write_text("leger: x\n")
     with pytest.raises(RecipeError, match="leger"):
         workspace_config(tmp_path, environ={})
+
+
+def test_a_secret_in_a_url_is_refused_and_not_repeated(tmp_path):
+    endpoint = "{base_url: 'https://user:s3cret@host/v1', model: m}"
+    path = write(tmp_path, GOOD.replace("toyworld]", f"toyworld], endpoints: {{e: {endpoint}}}"))
+    with pytest.raises(RecipeError, match="api_key_env") as error:
+        load(path, environ={})
+    assert "s3cret" not in str(error.value)

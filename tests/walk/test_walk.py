@@ -76,6 +76,20 @@ def test_a_setting_of_a_later_stage_is_refused_before_anything_runs(factory: Fac
     assert factory.sql("select count(*) n from prompts")[0]["n"] == 0
 
 
+def test_a_gate_that_cannot_compare_two_models_is_refused(factory: Factory):
+    said = factory.run(
+        "run", "quickstart", "--no-prefect", "--set", "judging.judges=[pairwise]", code=1
+    )
+    assert "gate.judge" in said and "pairwise" in said
+
+
+def test_an_adapter_that_no_engine_could_sample_from_is_refused(factory: Factory):
+    said = factory.run(
+        "run", "quickstart", "--no-prefect", "--set", "training.dpo.lora={merge: false}", code=1
+    )
+    assert "training.dpo.lora.merge" in said
+
+
 def test_wrong_usage_exits_with_two(factory: Factory):
     assert "No such command" in factory.run("judg", code=2)
 
