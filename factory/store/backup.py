@@ -1,9 +1,11 @@
 """Backup and restore of a workspace, while it is in use.
 
-The lake is copied first and the ledger last: a paid answer that is in the ledger and not in the
-lake is taken from there again, so a backup never lacks an answer that was paid for. Files of the
-lake never change, so a second backup into the same directory copies only what is new. Whatever
-holds the ledger, a backup holds it as SQLite: it can be restored into either.
+What the ledger says was finished (steps, runs, pointers) is read first, then the lake is copied,
+and the calls, attempts and budgets last. So no step is called done whose rows the copy lacks, and
+an answer that is in the ledger and not in the lake is taken from there again: a backup never lacks
+one that was paid for. Files of the lake never change, so a second backup into the same directory
+copies only what is new. Whatever holds the ledger, a backup holds it as SQLite: it can be restored
+into either.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Table, delete, insert, select
 
 from factory.errors import UserError
 from factory.rows import SCHEMAS
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from factory.store.store import Store
 
 _DONE = "backup.complete"
+_FINISHED = (t.steps, t.runs, t.pointers, t.pointer_moves)
+"""What speaks of rows of the lake, and so may never be newer than the lake beside it."""
 _LEFT_OUT = {"lake", "runs", "factory.duckdb"}
 
 
@@ -59,10 +63,11 @@ def backup(store: Store, target: Path) -> Report:
     with blaming(str(target)):
         target.mkdir(parents=True, exist_ok=True)
         (target / _DONE).unlink(missing_ok=True)
+        finished = _finished(store.ledger)
         _copy_lake(store, target / "lake", report)
         for path in _others(store.workspace):
             _copy(path, target / path.relative_to(store.workspace), report)
-        _copy_ledger(store.ledger, target / "ledger.sqlite")
+        _copy_ledger(store.ledger, target / "ledger.sqlite", finished)
         (target / _DONE).write_text("restore with: prefactory restore DIR\n")
     return report
 
@@ -122,15 +127,22 @@ def _others(workspace: Path) -> Iterator[Path]:
         yield from ([top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file()))
 
 
-def _copy_ledger(ledger: Ledger, target: Path) -> None:
-    """The ledger at one moment, as a SQLite file that appears whole."""
+def _finished(ledger: Ledger) -> dict[Table, list[dict[str, Any]]]:
+    with ledger.reading() as con:
+        return {
+            table: [dict(row) for row in con.execute(select(table)).mappings()]
+            for table in _FINISHED
+        }
+
+
+def _copy_ledger(ledger: Ledger, target: Path, finished: dict[Table, list[dict[str, Any]]]) -> None:
+    """The ledger as it is now, but for what was finished; a SQLite file that appears whole."""
     aside = target.with_name(f".{target.name}.tmp")
     for path in (aside, *(aside.with_name(aside.name + s) for s in ("-wal", "-shm"))):
         path.unlink(missing_ok=True)
     if ledger.postgres:
         copy = Ledger(f"sqlite:///{aside}", create=True)
         _copy_tables(ledger, copy)
-        copy.close()  # the last connection writes the log back into the file
     else:
         source = sqlite3.connect(str(ledger.engine.url.database))
         made = sqlite3.connect(aside)
@@ -139,6 +151,13 @@ def _copy_ledger(ledger: Ledger, target: Path) -> None:
         finally:
             made.close()
             source.close()
+        copy = Ledger(f"sqlite:///{aside}")
+    with copy.transaction() as con:
+        for table, rows in finished.items():
+            con.execute(delete(table))
+            if rows:
+                con.execute(insert(table), rows)
+    copy.close()  # the last connection writes the log back into the file
     os.replace(aside, target)
 
 

@@ -172,6 +172,39 @@ def test_a_backup_restores_to_the_same_rows_calls_and_files(
     store.close()
 
 
+def test_a_backup_during_a_run_calls_no_step_done_whose_rows_it_lacks(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = {"run_id": "r", "recipe_name": "n", "recipe_id": "r", "recipe": "{}", "rounds": 1}
+    store.ledger.start_run({**run, "code_version": "0"})
+    with store.ledger.step("r", 1, "draw"):
+        add(store, 0, 5)
+    store.ledger.move_pointer("champion:a", "old", expect=None, reason="first")
+    store.ledger.set_budget("b", limit_microusd=None)
+    copy_lake = backup._copy_lake
+
+    def and_the_run_goes_on(*given: object) -> None:
+        copy_lake(*given)  # type: ignore[arg-type]
+        with store.ledger.step("r", 1, "sample"):
+            add(store, 5, 5)
+        store.ledger.move_pointer("champion:a", "new", expect="old", reason="won")
+        store.ledger.reserve_and_send([intent("1")], budget_id="b")
+        store.ledger.finish_run("r", state="done")
+
+    monkeypatch.setattr(backup, "_copy_lake", and_the_run_goes_on)
+    backup.backup(store, tmp_path / "copy")
+    backup.restore(tmp_path / "copy", tmp_path / "again")
+    again = open_store(tmp_path / "again")
+    assert prompts(again) == ["00000", "00001", "00002", "00003", "00004"]
+    assert again.ledger.step_detail("r", 1, "draw") == {}
+    assert again.ledger.step_detail("r", 1, "sample") is None
+    assert again.ledger.pointer("champion:a") == "old"
+    assert [m["new"] for m in again.ledger.pointer_history("champion:a")] == ["old"]
+    assert (again.ledger.run("r") or {})["state"] == "running"
+    assert again.ledger.calls(["1"]) == store.ledger.calls(["1"])
+    again.close()
+
+
 def test_a_backup_cut_short_is_not_restored(store: Store, tmp_path: Path) -> None:
     backup.backup(store, tmp_path / "copy")
     (tmp_path / "copy" / "backup.complete").unlink()
