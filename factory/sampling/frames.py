@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from factory.sampling.base import Sampled, SampleRequest
+from factory.sampling.requests import Sampled, SampleRequest
 
 _SIZES = struct.Struct(">IQ")
 _I32S, _F32S = pa.list_(pa.int32()), pa.list_(pa.float32())

@@ -25,9 +25,10 @@ from factory.rows import (
     text_hash,
     token_hash,
 )
-from factory.sampling.base import Sampled, Sampler, SampleRequest
+from factory.sampling.base import Sampler
 from factory.sampling.identity import ModelIdentity, context_length
 from factory.sampling.render import TemplateRejects, renderer_for
+from factory.sampling.requests import Sampled, SampleRequest
 from factory.store import Store
 
 STAGE = "sample"

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from factory.rows import SamplingParams
-from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.frames import read_frame, requests_of, samples_table, write_frame
 from factory.sampling.identity import weight_files
+from factory.sampling.requests import Sampled, SampleRequest
 
 _PR_SET_PDEATHSIG = 1
 _SMALL_WEIGHTS = 256 << 20

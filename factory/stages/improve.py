@@ -12,7 +12,8 @@ from factory.errors import UserError
 from factory.gating import HeldOut, gate, held_out, record_starter
 from factory.rows import content_id
 from factory.stages import models
-from factory.stages.run import Progress, Run
+from factory.stages.progress import Progress
+from factory.stages.run import Run
 from factory.store import Store
 
 

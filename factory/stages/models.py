@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from factory.errors import RecipeError, UserError
-from factory.stages.run import Progress
+from factory.stages.progress import Progress
 from factory.store import Store
 
 if TYPE_CHECKING:

@@ -7,43 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import factory
 from factory.errors import Stopped
 from factory.recipe import Recipe
+from factory.stages.plan import check_settings
+from factory.stages.progress import Progress, Silent
 from factory.store import Store
 
 Stage = Callable[[], Any]
-
-
-class Progress(Protocol):
-    """Where a run tells what it does; the command line draws it."""
-
-    def stage(self, round: int, name: str, *, total: int | None = None) -> None:
-        """A stage begins; `total` is its number of units where known."""
-        ...
-
-    def advance(self, n: int = 1) -> None:
-        """Units of the present stage are done."""
-        ...
-
-    def note(self, text: str) -> None:
-        """A sentence for people."""
-        ...
-
-
-class Silent:
-    """A progress that says nothing."""
-
-    def stage(self, round: int, name: str, *, total: int | None = None) -> None:
-        """Say nothing."""
-
-    def advance(self, n: int = 1) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
 
 
 @dataclass(slots=True)
@@ -109,8 +82,6 @@ def open_run(
     Raises:
         LeaseHeld: when another live process runs the same recipe in this workspace.
     """
-    from factory.stages.plan import check_settings
-
     # Hours lie between the first stage and training: its settings are refused now.
     check_settings(recipe, workspace=store.workspace)
     run = Run(

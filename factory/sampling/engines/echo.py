@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from factory.rows import SamplingParams
-from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.identity import context_length
 from factory.sampling.render import load_tokenizer
+from factory.sampling.requests import Sampled, SampleRequest
 
 
 class EchoSampler:

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 
 from factory.errors import StageFailed, UserError
 from factory.rows import SamplingParams
-from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.frames import read_frame, requests_table, samples_of, write_frame
+from factory.sampling.requests import Sampled, SampleRequest
 
 _TAIL_LINES = 15
 _OUT_OF_MEMORY = re.compile(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from factory.rows import SamplingParams
-from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, resolve_dtype
+from factory.sampling.requests import Sampled, SampleRequest
 from factory.sampling.text import decoded
 from factory.sampling.worker import spare_threads
 

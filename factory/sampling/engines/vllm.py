@@ -20,9 +20,9 @@ from typing import Any
 
 from factory.errors import MissingExtra
 from factory.rows import SamplingParams
-from factory.sampling.base import Sampled, SampleRequest
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, read_config, resolve_dtype
+from factory.sampling.requests import Sampled, SampleRequest
 from factory.sampling.text import decoded
 from factory.sampling.worker import spare_threads
 
