@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from factory.judging.outcomes import Reply, TokenLogprobs, Verdict, failed, good, preference
@@ -123,13 +124,22 @@ def _graded(strength: float) -> Verdict:
 
 
 def _result(reply: Reply, ask: Ask) -> Verdict:
-    """`[RESULT] 4` or `[RESULT] A`, as in Prometheus 2 (arXiv 2405.01535)."""
-    found = re.findall(r"\[RESULT\][\s*:(]{0,6}([^\s*)]{1,20})", reply.text, re.IGNORECASE)
-    if not ask.pairwise:
-        return _one([_number_of(word, ask.scale) for word in found])
-    worth = {"A": 1.0, "B": 0.0}
-    letters = [word.strip(".,;:'\"`[]").upper() for word in found]
-    return _one([preference(worth[x]) for x in letters if x in worth])
+    """`[RESULT] 4` or `[RESULT] A`, as in Prometheus 2 (arXiv 2405.01535).
+
+    The rest of the line is read too: `[RESULT] A or B? Neither` names no winner.
+    """
+    parts = re.split(r"\[RESULT\]", reply.text, flags=re.IGNORECASE)[1:]
+    lines = [re.sub(r"\A[\s*:(]{0,6}", "", part).split("\n", 1)[0] for part in parts]
+    read = _letter if ask.pairwise else partial(_number_of, scale=ask.scale)
+    return _one([read(line) for line in lines if line.strip()])
+
+
+def _letter(line: str) -> Verdict:
+    """`A` or `B` and nothing else in words."""
+    words = {word.upper() for word in re.findall(r"\w+", line.replace("_", " "))}
+    if words in ({"A"}, {"B"}):
+        return preference(1.0 if words == {"A"} else 0.0)
+    return failed("unparsed", "conflicting_verdicts" if {"A", "B"} <= words else "no_verdict")
 
 
 def _json(reply: Reply, ask: Ask) -> Verdict:
@@ -216,7 +226,7 @@ PARSERS: dict[str, tuple[str, Parser]] = {
     "bracket": ("1", _bracket),
     "pair": ("1", _pair),
     "five_way": ("1", _five_way),
-    "result": ("1", _result),
+    "result": ("2", _result),
     "json": ("1", _json),
     "logprob_pair": ("1", _logprob_pair),
     "logprob_rating": ("1", _logprob_rating),

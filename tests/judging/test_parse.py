@@ -98,6 +98,37 @@ def test_what_is_no_pair_verdict_has_no_winner(text: str) -> None:
     assert (verdict.status, verdict.winner, verdict.p_first) == ("unparsed", None, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "p_first"),
+    [
+        ("[RESULT] A", 1.0),
+        ("so [RESULT] **B**.", 0.0),
+        ("[RESULT]\n(A)", 1.0),
+        ("[RESULT] A [RESULT] A\nbecause B is short", 1.0),
+        ("[RESULT] A or B? Neither", None),
+        ("[RESULT] A or B?", None),
+        ("[RESULT] A, but only just", None),
+        ("[RESULT] Neither", None),
+        ("[RESULT] A\n[RESULT] B", None),
+        ("[RESULT]", None),
+    ],
+)
+def test_a_result_is_a_letter_that_its_line_does_not_take_back(
+    text: str, p_first: float | None
+) -> None:
+    verdict = _read(text, "result", pairwise=True)
+    assert verdict.p_first == p_first
+    assert verdict.status == ("unparsed" if p_first is None else "ok")
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [("[RESULT] 4", 4), ("[RESULT] (4)", 4), ("[RESULT] 4 or 5", None), ("[RESULT] 4/10", None)],
+)
+def test_a_result_in_points_is_one_number_on_the_scale(text: str, score: float | None) -> None:
+    assert _read(text, "result", scale=FIVE).score == score
+
+
 _SWAP = str.maketrans({"A": "B", "B": "A"})
 _PROSE = st.text(alphabet="xyz .\n[]>=<*", max_size=40)
 _VERDICTS = st.sampled_from(
