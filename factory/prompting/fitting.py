@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from factory.errors import UserError
 from factory.prompting.formats import Row
-from factory.prompting.mapping import ColumnMapping, Field, lookup
+from factory.prompting.mapping import Column, ColumnMapping, Field, lookup
+from factory.prompting.reading import Batch
+from factory.prompting.verdicts import TWO_WAYS, label
 
 Kind = Literal["prompts", "completions", "judgements"]
 
@@ -104,6 +107,53 @@ def check(
         if name.split(".")[0] not in names and not any(name in v for v in shown):
             raise _no_column(name, "where", names, file=file, command=command)
     _needs(mapping, names, file=file, kind=kind, command=command)
+
+
+def check_scale(
+    mapping: ColumnMapping, batches: Callable[[], Iterable[Batch]], *, file: str, command: str
+) -> None:
+    """Refuse a preference of zeros and ones that no scale explains.
+
+    Read by the common labels such a column would be draws and first winners, where its author most
+    likely meant losers and winners. The file is read until every column has said something else,
+    which the first batch nearly always does.
+
+    Raises:
+        UserError: naming the column and the scale to write.
+    """
+    doubts = [
+        _Doubt(column)
+        for verdict in mapping.each_verdict()
+        if verdict.scale is None and (column := verdict.columns.get("preference")) is not None
+    ]
+    for batch in batches() if doubts else ():
+        for row in batch.rows:
+            for values in filter(mapping.keeps, mapping.rows(row)):
+                doubts = [doubt for doubt in doubts if not doubt.ends(values)]
+        if not doubts:
+            return
+    for doubt in doubts:
+        if doubt.said:
+            raise UserError(
+                f"{file}: the preferences in {'+'.join(doubt.column.column)!r} are only 0 and 1, "
+                "which may be draws and first winners or losers and winners: write `scale: "
+                "{first: [1], second: [0], draws: []}`, or what else they mean, in a mapping file",
+                next=f"{command} --map ./MAPPING.yaml",
+            )
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A preference column that has said nothing but 0 and 1 so far, or nothing at all."""
+
+    column: Column
+    said: bool = False
+
+    def ends(self, values: Mapping[str, Any]) -> bool:
+        """Whether this row says something else."""
+        written = label(self.column.read(values)).strip()
+        self.said = self.said or bool(written)
+        return bool(written) and written not in TWO_WAYS
 
 
 def _no_column(

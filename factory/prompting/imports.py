@@ -8,6 +8,7 @@ where asked, written as JSONL with the rows themselves, to be mended and importe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -138,6 +139,9 @@ def _run(
                 work.mapping = given or fitting.detect(batch.rows, kind=kind)
                 command = f"prefactory import {kind} {file}"
                 fitting.check(work.mapping, batch.rows, file=str(file), kind=kind, command=command)
+                if kind == "judgements":
+                    again = partial(batches, file, split=split)
+                    fitting.check_scale(work.mapping, again, file=str(file), command=command)
                 checked = True
             if importer is None:
                 importer = Completions(work) if kind == "completions" else Judgements(work)

@@ -15,6 +15,8 @@ Scalar = str | int | float | bool | None
 _FIRST = ("1", "a", "first", "left", "model_a", "model_1", "output_1", "response_1")
 _SECOND = ("2", "b", "second", "right", "model_b", "model_2", "output_2", "response_2")
 _DRAWS = ("0", "1.5", "tie", "draw", "same", "c")
+TWO_WAYS = frozenset({"0", "1"})
+"""Labels that say two things: by the common ones 0 is a draw, in a yes-no column it is a loser."""
 
 
 class Scale(BaseModel):

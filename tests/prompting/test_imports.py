@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from factory.errors import UserError
 from factory.prompting.imports import ImportReport, import_completions, import_judgements
 from factory.prompting.ingest import add_prompts
 from factory.prompting.mapping import load, resolve
+from factory.prompting.reading import batches
 from factory.prompting.recorded import PARAMS_ID, model_id_of
 from factory.rows import token_hash
 from factory.store import Store, open_store
@@ -379,3 +381,32 @@ def test_a_mapping_without_a_judge_names_the_flag(store: Store, jsonl: Jsonl) ->
     with pytest.raises(UserError, match="no column is mapped to judge") as raised:
         import_judgements(store, [path], pool="p", run_id="r")
     assert raised.value.next.endswith("--map judge=COLUMN")
+
+
+def test_zeros_and_ones_are_refused_until_a_scale_says_what_they_mean(
+    store: Store, jsonl: Jsonl
+) -> None:
+    path = jsonl([_compared(0), _compared(1, prompt="r"), _compared(None, prompt="s")])
+    with pytest.raises(UserError, match=r"'winner' are only 0 and 1.*scale: ") as raised:
+        import_judgements(store, [path], pool="p", run_id="r")
+    assert raised.value.next.endswith("--map ./MAPPING.yaml")
+    assert store.rows("select * from judgements") == []
+    mapping = path.with_name("mapping.yaml")
+    mapping.write_text(
+        "columns: {text: prompt, judge: judge, model_1: model_a, model_2: model_b,\n"
+        "  completion_1: output_1, completion_2: output_2, preference: winner}\n"
+        "scale: {first: [1], second: [0], draws: []}\n"
+    )
+    import_judgements(store, [path], pool="p", run_id="r", mapping=load(mapping))
+    found = store.rows("select raw, p_first from judgements order by raw")
+    assert [(r["raw"], r["p_first"]) for r in found] == [("", None), ("0", 0.0), ("1", 1.0)]
+
+
+def test_a_single_two_anywhere_in_the_file_says_what_zero_and_one_mean(
+    store: Store, jsonl: Jsonl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.prompting.imports.batches", partial(batches, size=2))
+    path = jsonl([_compared(w, prompt=f"q{i}") for i, w in enumerate([0, 1, 1, 0, 2])])
+    import_judgements(store, [path], pool="p", run_id="r")
+    found = store.rows("select p_first from judgements order by raw")
+    assert [r["p_first"] for r in found] == [0.5, 0.5, 1.0, 1.0, 0.0]
