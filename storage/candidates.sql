@@ -10,10 +10,11 @@
 --   $first_bucket, $last_bucket   which part of the prompts, both included
 with
 drawn as (
-  select distinct prompt_id, model_id, params_id, seed
+  select prompt_id, model_id, params_id, seed, max(n) as n
   from draws
   where run_id = $run_id and round = $round and purpose = 'train'
     and bucket between $first_bucket and $last_bucket
+  group by prompt_id, model_id, params_id, seed
 ),
 train_prompts as (
   select prompt_id
@@ -29,7 +30,7 @@ in_scope as (
   semi join train_prompts p on p.prompt_id = c.prompt_id
   left join drawn d
     on d.prompt_id = c.prompt_id and d.model_id = c.model_id
-    and d.params_id = c.params_id and d.seed = c.seed
+    and d.params_id = c.params_id and d.seed = c.seed and c.sample_idx < d.n
   where c.bucket between $first_bucket and $last_bucket
     and ($model_ids is null or list_contains($model_ids, c.model_id))
     and ($run_id is null or d.prompt_id is not null)
@@ -108,7 +109,7 @@ select
   n_chars, finish_reason, can_be_chosen, origin, retokenised, on_policy, lot, n_scored, bucket,
   is_copy or (
     score is not null and token_hash is not null and row_number() over (
-      partition by prompt_id, token_hash, is_copy
+      partition by prompt_id, token_hash, is_copy, score is null
       order by can_be_chosen desc, lot, completion_id
     ) > 1
   ) as is_copy

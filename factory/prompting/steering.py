@@ -16,15 +16,17 @@ from factory.store import Store
 
 _PAST = """
     with earlier as (
-        select distinct prompt_id, model_id, params_id from draws
+        select prompt_id, model_id, params_id, seed, max(n) as samples from draws
         where run_id = $run_id and round < $round and purpose = 'train'
+        group by prompt_id, model_id, params_id, seed
     ),
     scored as (
         select c.prompt_id, s.score, s.kind,
                min(s.score) over of_prompt as low, max(s.score) over of_prompt as high
         from earlier
-        join completions c using (prompt_id, model_id, params_id)
+        join completions c using (prompt_id, model_id, params_id, seed)
         join scores s on s.completion_id = c.completion_id and s.judge = $judge
+        where c.sample_idx < earlier.samples
         window of_prompt as (partition by c.prompt_id)
     )
     select prompt_id, count(*) as n, count(*) filter (score > (low + high) / 2) as above,

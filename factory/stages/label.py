@@ -11,7 +11,7 @@ _ROUND = """
 select distinct c.completion_id
 from draws d
 join completions c on c.prompt_id = d.prompt_id and c.model_id = d.model_id
-  and c.params_id = d.params_id and c.sample_idx < d.n
+  and c.params_id = d.params_id and c.seed = d.seed and c.sample_idx < d.n
 where d.run_id = $run_id and d.round = $round and list_contains($purposes, d.purpose)
 order by 1
 """
@@ -54,6 +54,8 @@ def score(run: Run, round: int, purposes: list[str], judges: list[str]) -> dict[
         judging=recipe,
         seed=run.recipe.seed,
         run_id=run.run_id,
+        # An error is no answer: a stage that is done again asks once more.
+        retry=["error"],
         log=run.log(round, "judge"),
         on_progress=run.progress.advance,
     )

@@ -5,9 +5,10 @@
 -- completions: such a pair is in the store already and is not written twice.
 with
 drawn as (
-  select distinct prompt_id, model_id, params_id, seed
+  select prompt_id, model_id, params_id, seed, max(n) as n
   from draws
   where run_id = $run_id and round = $round and purpose = 'train'
+  group by prompt_id, model_id, params_id, seed
 ),
 tokenizers as (
   select model_id, min(tokenizer_digest) as digest from models group by model_id
@@ -18,8 +19,8 @@ in_range as (
 ),
 sides as (
   select
-    completion_id, prompt_id, model_id, params_id, seed, text_hash, token_hash, prompt_token_ids,
-    token_ids
+    completion_id, prompt_id, model_id, params_id, seed, sample_idx, text_hash, token_hash,
+    prompt_token_ids, token_ids
   from completions
   where bucket between $first_bucket and $last_bucket
 )
@@ -43,10 +44,10 @@ left join tokenizers tc on tc.model_id = p.chosen_model_id
 left join tokenizers tr on tr.model_id = p.rejected_model_id
 left join drawn d
   on d.prompt_id = c.prompt_id and d.model_id = c.model_id
-  and d.params_id = c.params_id and d.seed = c.seed
+  and d.params_id = c.params_id and d.seed = c.seed and c.sample_idx < d.n
 left join drawn e
   on e.prompt_id = r.prompt_id and e.model_id = r.model_id
-  and e.params_id = r.params_id and e.seed = r.seed
+  and e.params_id = r.params_id and e.seed = r.seed and r.sample_idx < e.n
 where $round is null
   or (p.run_id = $run_id and p.round = $round)
   or (d.prompt_id is not null and e.prompt_id is not null)

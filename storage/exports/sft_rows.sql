@@ -4,9 +4,10 @@
 -- $round is null, as for pairs.
 with
 drawn as (
-  select distinct prompt_id, model_id, params_id, seed
+  select prompt_id, model_id, params_id, seed, max(n) as n
   from draws
   where run_id = $run_id and round = $round and purpose = 'train'
+  group by prompt_id, model_id, params_id, seed
 ),
 tokenizers as (
   select model_id, min(tokenizer_digest) as digest from models group by model_id
@@ -17,8 +18,8 @@ in_range as (
 ),
 sides as (
   select
-    completion_id, prompt_id, model_id, params_id, seed, text_hash, token_hash, prompt_token_ids,
-    token_ids
+    completion_id, prompt_id, model_id, params_id, seed, sample_idx, text_hash, token_hash,
+    prompt_token_ids, token_ids
   from completions
   where bucket between $first_bucket and $last_bucket
 )
@@ -36,7 +37,7 @@ join sides c on c.completion_id = s.completion_id
 left join tokenizers t on t.model_id = s.model_id
 left join drawn d
   on d.prompt_id = c.prompt_id and d.model_id = c.model_id
-  and d.params_id = c.params_id and d.seed = c.seed
+  and d.params_id = c.params_id and d.seed = c.seed and c.sample_idx < d.n
 where $round is null
   or (s.run_id = $run_id and s.round = $round)
   or d.prompt_id is not null

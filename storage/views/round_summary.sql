@@ -3,8 +3,9 @@
 -- Round 0 is the starter checkpoint. A round whose gate has not been held yet has no rates.
 with
 train_draws as (
-  select distinct run_id, round, prompt_id, model_id, params_id, seed
+  select run_id, round, prompt_id, model_id, params_id, seed, max(n) as n
   from draws where purpose = 'train'
+  group by run_id, round, prompt_id, model_id, params_id, seed
 ),
 rounds as (
   select run_id, round from train_draws
@@ -19,7 +20,9 @@ sampled as (
     d.run_id, d.round, count(*) as completions,
     sum(c.n_tokens)::double / count(c.n_tokens) as mean_length
   from train_draws d
-  join completions c using (prompt_id, model_id, params_id, seed)
+  join completions c
+    on c.prompt_id = d.prompt_id and c.model_id = d.model_id and c.params_id = d.params_id
+    and c.seed = d.seed and c.sample_idx < d.n
   group by d.run_id, d.round
 ),
 paired as (select run_id, round, count(*) as pairs from pairs group by run_id, round),

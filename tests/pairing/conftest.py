@@ -80,13 +80,15 @@ class World:
         kind: str = "verifier",
         status: str = "ok",
         aspect: str = "",
+        version: str = "",
     ) -> None:
         prompt_id = next(
             c["prompt_id"] for c in self.rows["completions"] if c["completion_id"] == completion_id
         )
         self.add(
-            "judgements", judgement_id=content_id("j", [completion_id, judge, aspect, status]),
-            kind=kind, judge=judge, judge_id=content_id("judge", judge), aspect=aspect,
+            "judgements",
+            judgement_id=content_id("j", [completion_id, judge, aspect, status, version]),
+            kind=kind, judge=judge, judge_id=content_id("judge", judge + version), aspect=aspect,
             prompt_id=prompt_id, completion_ids=[completion_id], completion_id=completion_id,
             status=status, score=score, bucket=bucket_of(prompt_id),
         )  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from factory import rooms
 from factory.errors import UserError
 from factory.pairing import Scope, build_pairs, build_sft, check_store, load_strategy, strategies
-from factory.rows import pair_id_of, sft_id_of
+from factory.rows import BUCKETS, pair_id_of, sft_id_of
+from factory.stages.label import _ROUND
 
 PAIR_STRATEGIES = ["best_vs_worst", "best_vs_random", "margin", "verified"]
 
@@ -387,3 +389,99 @@ def test_a_completion_known_from_its_judgements_alone_is_in_no_pair(world):
     world.flush()
     build(world)
     assert world.pairs() == [] and world.drops() == {prompt: "too_few_scored"}
+
+
+def frozen_rows(world, report, *, run_id, kind="preference"):
+    """The rows that a version of this build would hold."""
+    sql = rooms.read("storage/exports", f"{kind}_rows", suffix=".sql", workspace=None).text
+    bound = {
+        "strategy_id": report.strategy_id, "run_id": run_id, "round": 1, "first_bucket": 0,
+        "last_bucket": BUCKETS - 1, "tokenizer_digest": None,
+    }  # fmt: skip
+    return world.store.rows(sql, bound)
+
+
+@pytest.mark.parametrize("kind", ["preference", "sft"])
+def test_an_edited_judge_makes_another_strategy_and_old_rows_stay_out(world, kind):
+    prompt = world.prompt("q")
+    low, high = world.completion(prompt, "a", 0.1), world.completion(prompt, "b", 0.9)
+    world.draw(prompt)
+    world.draw(prompt, run_id="again")
+    world.flush()
+    made, strategy = (
+        (build_pairs, "best_vs_worst") if kind == "preference" else (build_sft, "best_of_n")
+    )
+
+    def run(run_id):
+        scope = Scope(run_id=run_id, round=1)
+        return made(world.store, strategy=strategy, scope=scope, run_id=run_id, round=1)
+
+    first = run("run")
+    assert run("run").strategy_id == first.strategy_id
+    world.rows = {"completions": world.rows["completions"]}
+    world.verdict(low, 0.9, version="2")
+    world.verdict(high, 0.1, version="2")
+    world.store.append("judgements", world.rows["judgements"], run_id="again")
+    second = run("again")
+    assert second.strategy_id != first.strategy_id
+    [row] = frozen_rows(world, second, run_id="again", kind=kind)
+    assert row["chosen_id" if kind == "preference" else "completion_id"] == low
+
+
+def test_an_edited_judge_leaves_scopes_alone_that_it_did_not_score(world):
+    here, there = world.prompt("here"), world.prompt("there", pool="q")
+    for prompt in (here, there):
+        world.completion(prompt, "a", 1.0)
+        last = world.completion(prompt, "b", 0.0)
+    world.flush()
+    before = [build(world, scope=Scope(pools=(pool,))).strategy_id for pool in "pq"]
+    world.rows = {"completions": world.rows["completions"]}
+    world.verdict(last, 0.5, version="2")
+    world.store.append("judgements", world.rows["judgements"], run_id="made")
+    after = [build(world, scope=Scope(pools=(pool,))).strategy_id for pool in "pq"]
+    assert before[0] == before[1] == after[0] != after[1]
+
+
+def test_a_scored_completion_is_no_copy_of_an_unscored_one_with_the_same_tokens(world):
+    for i in range(8):  # which of two twins stands first is a lot
+        prompt = world.prompt(f"q{i}")
+        world.completion(prompt, "good", 1.0)
+        world.completion(prompt, "goo d")
+        for row in world.rows["completions"][-2:]:
+            row["token_hash"] = f"same {i}"
+        world.completion(prompt, "bad", 0.0)
+    world.flush()
+    assert (build(world).pairs, world.texts()) == (8, {("good", "bad")})
+
+
+def test_a_round_pairs_only_the_samples_that_it_drew(world):
+    prompt = world.prompt("q")
+    for i, score in enumerate((0.5, 0.2, 0.9, 0.1)):
+        world.completion(prompt, f"{i}", score)
+    world.draw(prompt, run_id="wide", n=4)
+    world.draw(prompt, run_id="narrow", n=2)
+    world.flush()
+    made = {}
+    for run_id in ("wide", "narrow"):
+        scope = Scope(run_id=run_id, round=1)
+        common = {"scope": scope, "run_id": run_id, "round": 1}
+        pairs = build_pairs(world.store, strategy="best_vs_worst", **common)
+        sft = build_sft(world.store, strategy="best_of_n", **common)
+        made[run_id] = (pairs, sft)
+    assert world.texts() == {("2", "3"), ("0", "1")}
+    [pair] = frozen_rows(world, made["narrow"][0], run_id="narrow")
+    assert (pair["score_chosen"], pair["score_rejected"]) == (0.5, 0.2)
+    [best] = frozen_rows(world, made["narrow"][1], run_id="narrow", kind="sft")
+    assert best["score"] == 0.5
+
+
+def test_a_round_judges_only_the_samples_of_its_seed_and_number(world):
+    prompt = world.prompt("q")
+    wanted = [world.completion(prompt, t) for t in ("a", "b")]
+    world.completion(prompt, "a third")
+    world.completion(prompt, "another seed")
+    world.rows["completions"][-1] |= {"seed": 9, "sample_idx": 0}
+    world.draw(prompt, n=2)
+    world.flush()
+    rows = world.store.rows(_ROUND, {"run_id": "run", "round": 1, "purposes": ["train"]})
+    assert [r["completion_id"] for r in rows] == sorted(wanted)

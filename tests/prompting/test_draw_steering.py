@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from factory.prompting.draw import Drawn, Strata, append_draws, draw_prompts
 from factory.prompting.ingest import Defaults, finished
-from factory.prompting.steering import UNSEEN, Past, Steer, steered
+from factory.prompting.steering import UNSEEN, Past, Steer, past_scores, steered
 from factory.rows import bucket_of
 from factory.store import Store
 
@@ -54,7 +54,8 @@ def _score(store: Store, scores: Mapping[str, list[float]], kind: str = "verifie
         for sample, score in enumerate(values):
             own = {"prompt_id": prompt_id, "completion_id": f"{prompt_id} {sample}",
                    "bucket": bucket_of(prompt_id)}  # fmt: skip
-            completions.append({**own, "model_id": "m", "params_id": "p", "sample_idx": sample})
+            completions.append({**own, "model_id": "m", "params_id": "p",
+                                "seed": 3, "sample_idx": sample})  # fmt: skip
             verdicts.append(
                 {**own, "judgement_id": f"j {prompt_id} {sample}", "judge": "gsm8k",
                  "judge_id": "g", "kind": kind, "aspect": "", "status": "ok", "score": score}
@@ -140,3 +141,11 @@ def test_a_weight_is_a_chance_and_alike_for_right_and_wrong(up: int, down: int, 
 @given(st.floats(0, 0.999999), st.floats(0, 0.999999), st.floats(0.01, 1))
 def test_equal_weights_keep_the_order(one: float, other: float, weight: float) -> None:
     assert (one <= other) == (steered(one, weight) <= steered(other, weight))
+
+
+def test_only_the_samples_that_a_round_drew_steer_the_next(store: Store) -> None:
+    _fill(store, {"x": 1})
+    [prompt] = _draw(store, 1, n=1).prompt_ids
+    _score(store, {prompt: [1.0] * N + [0.0]})  # the last is of a recipe with more samples
+    past = past_scores(store, run_id="r", round=2, judge="gsm8k")
+    assert past == {prompt: Past(n=N, above=N, flat="right")}

@@ -26,7 +26,14 @@ CASES = {
     for case in yaml.safe_load(path.read_text())
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "completions": {"params_id": "t1", "seed": 0, "model_id": "m", "bucket": 0, "n_tokens": 3},
+    "completions": {
+        "params_id": "t1",
+        "seed": 0,
+        "model_id": "m",
+        "bucket": 0,
+        "n_tokens": 3,
+        "sample_idx": 0,
+    },
     "judgements": {"status": "ok", "judge": "j", "judge_id": "j-id", "bucket": 0, "replicate": 0},
     "draws": {"params_id": "t1", "seed": 0, "model_id": "m", "purpose": "train", "n": 2},
     "calls": {"request_hash": "h", "owner": "o", "attempts": 1, "kind": "judge", "model": "m"},
