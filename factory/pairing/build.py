@@ -23,13 +23,20 @@ from factory import rooms
 from factory.errors import UserError
 from factory.pairing.checks import check_texts, failures, refuse
 from factory.pairing.made import TABLES, drop_rows, with_ids
-from factory.pairing.scope import Scope, bound_values, bucket_groups, bucket_range, judges_of
+from factory.pairing.scope import (
+    Scope,
+    bound_values,
+    bucket_groups,
+    bucket_range,
+    judge_ids_of,
+    judges_of,
+)
 from factory.pairing.strategy import COLUMNS, Kind, Strategy, Value, load_strategy
 from factory.rows import SCHEMAS, content_id
 from factory.store import Store
 
-MAX_ROWS_AT_ONCE = 2_000_000
-"""Candidates in memory at once: about 1 GB."""
+MAX_ROWS_AT_ONCE = 800_000
+"""Candidates in memory at once: under 1 GB, and faster than more at a time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,12 +63,20 @@ class PairReport:
             self.dropped[reason] = self.dropped.get(reason, 0) + int(counted["counts"])
 
 
-def strategy_id_of(strategy: Strategy, params: Mapping[str, Value], judges: Iterable[str]) -> str:
-    """Id of a strategy: its text, every parameter's value, and whose scores it reads."""
-    return content_id(
-        "strategy",
-        {"sql": strategy.sha, "params": strategy.values(params), "judges": sorted(judges)},
-    )
+def strategy_id_of(
+    strategy: Strategy,
+    params: Mapping[str, Value],
+    judges: Iterable[str],
+    *,
+    judge_ids: Iterable[str] = (),
+) -> str:
+    """Id of a strategy: its text, every parameter's value, and whose scores it reads.
+
+    `judge_ids` are the versions of those judges: pairs of an edited judge are another strategy's,
+    so that a dataset never mixes them with those of the judge as it was.
+    """
+    said = {"sql": strategy.sha, "params": strategy.values(params), "judges": sorted(judges)}
+    return content_id("strategy", said | {"judge_ids": sorted(set(judge_ids))})
 
 
 def build_pairs(
@@ -140,7 +155,9 @@ def _build(
             judges = judges_of(con, scope)
             report = PairReport(
                 strategy=strategy.name,
-                strategy_id=strategy_id_of(strategy, params, judges),
+                strategy_id=strategy_id_of(
+                    strategy, params, judges, judge_ids=judge_ids_of(con, scope, judges)
+                ),
                 kind=strategy.kind,
                 judges=judges,
             )

@@ -62,6 +62,41 @@ def judges_of(con: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[str, ...]:
     return tuple(known) or ("",)
 
 
+# The newest version of each judge on each prompt, as the views `scores` and `matches` read them.
+_JUDGE_IDS = """
+  select distinct judge_id
+  from (
+    select arg_max(judge_id, (created_at, judge_id)) as judge_id
+    from judgements
+    where list_contains($judges, judge)
+      and prompt_id in (
+        select prompt_id from prompts
+        where split = 'train' and ($pools is null or list_contains($pools, pool))
+      )
+      and (
+        $run_id is null
+        or prompt_id in (
+          select prompt_id from draws
+          where run_id = $run_id and round = $round and purpose = 'train'
+        )
+      )
+    group by prompt_id, judge, completion_id is null
+  )
+  order by judge_id
+"""
+
+
+def judge_ids_of(
+    con: duckdb.DuckDBPyConnection, scope: Scope, judges: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The versions of the judges whose scores a build of this scope reads, sorted."""
+    bound = bound_values(scope, judges)
+    named = ("run_id", "round", "pools", "judges")
+    return tuple(
+        row[0] for row in con.execute(_JUDGE_IDS, {n: bound[n] for n in named}).fetchall() if row[0]
+    )
+
+
 _SIZES_OF_DRAWS = """
   select bucket, sum(n) as n from draws
   where run_id = $run_id and round = $round and purpose = 'train' group by bucket
