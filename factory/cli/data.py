@@ -12,6 +12,7 @@ from factory.cli.common import (
     Json,
     Set,
     Workspace,
+    cell,
     open_workspace,
     say,
     say_json,
@@ -73,7 +74,7 @@ def add(
     from factory.prompting.cleaning.cleaner import CleanSettings, open_cleaner
     from factory.prompting.ingest import add_prompts
     from factory.prompting.mapping import resolve
-    from factory.stages.alone import run_by_hand
+    from factory.stages.run import run_by_hand
 
     store = open_workspace(workspace)
     how = resolve(mapping or [], workspace=store.workspace)
@@ -84,12 +85,16 @@ def add(
     reports: list[dict[str, Any]] = []
     for file in files:
         name = pool or Path(file).name.split(".")[0]
-        words = {"file": file, "pool": name, **({"clean": asdict(clean)} if clean else {})}
-        run_id = run_by_hand(store, "prompts add", words)
-        report = add_prompts(
-            store, file, pool=name, mapping=how, license=license, domain=domain, lang=lang,
-            gate=gate, dev=dev, cleaner=open_cleaner(store, clean, pool=name), run_id=run_id,
-        )  # fmt: skip
+        words = {
+            "file": file, "pool": name, "map": mapping or [], "license": license,
+            "domain": domain, "lang": lang, "gate": gate, "dev": dev,
+            **({"clean": asdict(clean)} if clean else {}),
+        }  # fmt: skip
+        with run_by_hand(store, "prompts add", words) as run_id:
+            report = add_prompts(
+                store, file, pool=name, mapping=how, license=license, domain=domain, lang=lang,
+                gate=gate, dev=dev, cleaner=open_cleaner(store, clean, pool=name), run_id=run_id,
+            )  # fmt: skip
         reports.append({"file": file, "pool": name, **report.as_dict()})
     say_json(reports) if as_json else _say_added(reports)
 
@@ -121,15 +126,20 @@ def import_completions(
     """Import completions made elsewhere: marked `recorded`, and `retokenised` where tokenised."""
     from factory.prompting.imports import import_completions as bring
     from factory.prompting.mapping import resolve
-    from factory.stages.alone import run_by_hand, tokeniser
+    from factory.stages.alone import tokeniser
+    from factory.stages.run import run_by_hand
 
     store = open_workspace(workspace)
-    run_id = run_by_hand(store, "import completions", {"files": files, "pool": pool})
-    report = bring(
-        store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
-        dry_run=dry_run, reject_file=reject_file, run_id=run_id,
-        tokenise=tokeniser(tokenizer) if tokenizer else None,
-    )  # fmt: skip
+    words = {
+        "files": files, "pool": pool, "map": mapping or [], "tokenizer": tokenizer,
+        "dry_run": dry_run,
+    }  # fmt: skip
+    with run_by_hand(store, "import completions", words) as run_id:
+        report = bring(
+            store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
+            dry_run=dry_run, reject_file=reject_file, run_id=run_id,
+            tokenise=tokeniser(tokenizer) if tokenizer else None,
+        )  # fmt: skip
     say_json(report.as_dict()) if as_json else say_table([report.as_dict()])
 
 
@@ -146,14 +156,15 @@ def import_judgements(
     """Import judgements made elsewhere, with the judge's name and raw text."""
     from factory.prompting.imports import import_judgements as bring
     from factory.prompting.mapping import resolve
-    from factory.stages.alone import run_by_hand
+    from factory.stages.run import run_by_hand
 
     store = open_workspace(workspace)
-    run_id = run_by_hand(store, "import judgements", {"files": files, "pool": pool})
-    report = bring(
-        store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
-        dry_run=dry_run, reject_file=reject_file, run_id=run_id,
-    )  # fmt: skip
+    words = {"files": files, "pool": pool, "map": mapping or [], "dry_run": dry_run}
+    with run_by_hand(store, "import judgements", words) as run_id:
+        report = bring(
+            store, files, mapping=resolve(mapping or [], workspace=store.workspace), pool=pool,
+            dry_run=dry_run, reject_file=reject_file, run_id=run_id,
+        )  # fmt: skip
     say_json(report.as_dict()) if as_json else say_table([report.as_dict()])
 
 
@@ -190,6 +201,17 @@ def judge(
     pool: Pools = None,
     model: Annotated[str | None, typer.Option(help="Only completions of this model_id.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many completions.")] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS", help="Ask once more where the newest verdict is: error, …"),
+    ] = None,
+    reparse: Annotated[
+        bool,
+        typer.Option("--reparse", help="Read stored answers with the present parser; ask nobody."),
+    ] = False,
+    answers_of: Annotated[
+        str | None, typer.Option(metavar="JUDGE_ID", help="With --reparse: whose stored answers.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the first prompt and the price; ask nobody.")
     ] = False,
@@ -199,15 +221,46 @@ def judge(
 ) -> None:
     """Have a judge score completions; what is judged already is not judged again."""
     from factory.cli.progress import Terminal
-    from factory.stages import alone
+    from factory.stages import judge_alone as alone
 
     store = open_workspace(workspace)
-    with Terminal() as progress:
-        left = alone.judge(
-            store, judge=name, recipe=recipe, pools=pool or [], model=model, limit=limit,
-            dry_run=dry_run, overrides=overrides or [], progress=progress,
-        )  # fmt: skip
+    common: dict[str, Any] = {"judge": name, "recipe": recipe, "overrides": overrides or []}
+    chosen: dict[str, Any] = {
+        "pools": pool or [],
+        "model": model,
+        "limit": limit,
+        "retry": retry or [],
+    }
+    if reparse:
+        if dry_run or any(chosen.values()):
+            raise UserError(
+                "--reparse reads every stored answer of the judge, and asks nobody: it goes with "
+                "no --pool, --model, --limit, --retry or --dry-run",
+                next=f"prefactory judge --judge {name} --reparse",
+            )
+        left = alone.reparse(store, from_judge_id=answers_of, **common)
+    elif answers_of is not None:
+        raise UserError(
+            "--answers-of goes with --reparse", next=f"prefactory judge --judge {name} --reparse"
+        )
+    elif dry_run:
+        left = alone.bill(store, **common, **chosen)
+        if not as_json:
+            _say_first(left.pop("first"))
+    else:
+        with Terminal() as progress:
+            left = alone.judge(store, **common, **chosen, progress=progress)
     say_json(left) if as_json else say_table([left])
+
+
+def _say_first(messages: list[dict[str, str]]) -> None:
+    """The first request, message by message; nothing where nobody would be asked."""
+    for message in messages:
+        say(f"--- {message['role']}")
+        for line in message["content"].splitlines():
+            say(cell(line))
+    if messages:
+        say("---")
 
 
 def pair(

@@ -13,7 +13,7 @@ from typing import Any
 
 from factory.errors import FactoryError, UserError
 from factory.recipe import workspace_config
-from factory.store import Store, integrity, open_store
+from factory.store import Store, integrity, open_store, weights
 
 LOW_DISK_BYTES = 2 * 1024**3
 
@@ -110,8 +110,7 @@ def _as_checks(findings: Iterator[integrity.Finding]) -> Iterator[Check]:
 
 def _models(store: Store) -> Iterator[Check]:
     for pointer in store.rows("select name, value from pointers where name like 'champion:%'"):
-        found = store.rows("select uri from models where model_id = $m", {"m": pointer["value"]})
-        there = bool(found) and Path(found[0]["uri"]).is_dir()
+        there = any(path.is_dir() for path in weights.places(store, pointer["value"]))
         said = f"{pointer['name']} = {pointer['value'][:12]}"
         yield Check(
             "champion", "ok" if there else "bad", said if there else f"{said}: weights are gone",

@@ -75,7 +75,8 @@ def status(store: Store) -> list[Table]:
         ),
         _table(
             store, "champions", "Champions",
-            "select name, value as model_id, moved_at from pointers order by 1",
+            "select name, value as model_id, moved_at from pointers "
+            "where name like 'champion:%' order by 1",
         ),
         _table(
             store, "leases", "Leases",

@@ -64,7 +64,14 @@ class Shard:
 
 
 def register_model(
-    store: Store, identity: ModelIdentity, *, name: str, kind: str, uri: str, run_id: str
+    store: Store,
+    identity: ModelIdentity,
+    *,
+    name: str,
+    kind: str,
+    uri: str,
+    run_id: str,
+    parent: str = "",
 ) -> int:
     """Write a model's row, once per model; returns 1 if it was new."""
     row = {
@@ -77,6 +84,7 @@ def register_model(
         "tokenizer_digest": identity.tokenizer_digest,
         "template_digest": identity.template_digest,
         "dtype": identity.dtype,
+        "parent_model_id": parent or None,
     }
     return store.append("models", [row], run_id=run_id)
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import factory
 from factory.errors import UserError
 from factory.recipe import Recipe, Sampling, load
-from factory.recipe.model import Judging
-from factory.rows import content_id
 from factory.stages import models
-from factory.stages.run import Progress, Run
+from factory.stages.progress import Progress
+from factory.stages.run import Run, run_by_hand
 from factory.store import Store
 
-
-def run_by_hand(store: Store, verb: str, values: Mapping[str, Any]) -> str:
-    """The run id of a verb typed by hand: the same words are the same run."""
-    written = json.dumps(values, default=str, sort_keys=True)
-    run_id = content_id("by-hand", [verb, json.loads(written)])
-    row = {"run_id": run_id, "recipe_name": verb, "recipe_id": run_id, "recipe": written}
-    store.ledger.start_run({**row, "code_version": factory.__version__, "rounds": 0})
-    store.ledger.finish_run(run_id, state="done")
-    return run_id
+if TYPE_CHECKING:
+    from factory.sampling.verb import Shard
 
 
 def tokeniser(model_dir: Path) -> Callable[[Any, str], Any]:
@@ -37,22 +27,6 @@ def tokeniser(model_dir: Path) -> Callable[[Any, str], Any]:
         return found.prompt_token_ids, found.token_ids
 
     return tokenise
-
-
-def find_model(store: Store, name: str, *, kind: str, run_id: str) -> str:
-    """model_id of a directory, a hub name, or an id that is registered (its first letters do)."""
-    known = store.rows(
-        "select distinct model_id from models where starts_with(model_id, $name) or name = $name",
-        {"name": name},
-    )
-    if len(known) == 1:
-        return str(known[0]["model_id"])
-    if len(known) > 1:
-        raise UserError(
-            f"{name} names {len(known)} models",
-            next='prefactory sql "select model_id, name, uri from models"',
-        )
-    return models.register(store, models.locate(name), kind=kind, run_id=run_id)
 
 
 def sample(
@@ -68,29 +42,44 @@ def sample(
     progress: Progress,
 ) -> dict[str, Any]:
     """Sample a model on the prompts of some pools, sorted by id."""
-    from factory.sampling.base import open_sampler
-    from factory.sampling.verb import plan, sample_shard
+    from factory.sampling.verb import plan
 
     settings, seed = _sampling(store, recipe, overrides)
-    run_id = run_by_hand(
-        store, "sample", {"model": model, "pools": pools, "n": n, "limit": limit, "split": split}
-    )
-    model_id = find_model(store, model, kind="policy", run_id=run_id)
-    path = models.check_unchanged(store, model_id)
-    prompt_ids = _prompts(store, pools=pools, split=split, limit=limit)
-    params = settings.params()
-    draw = {
-        "model_id": model_id, "params_id": params.params_id, "seed": seed,
-        "n": n or settings.n, "prompt_ids": prompt_ids,
+    words = {
+        "model": model, "recipe": recipe, "pools": pools, "n": n, "limit": limit, "split": split,
+        "set": overrides,
     }  # fmt: skip
-    shards = plan(
-        store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
-        max_model_len=settings.max_model_len, run_id=run_id,
-    )  # fmt: skip
-    left: dict[str, Any] = {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id}
-    left["added"] = 0
+    with run_by_hand(store, "sample", words) as run_id:
+        model_id = models.find(store, model, kind="policy", run_id=run_id)
+        path = models.check_unchanged(store, model_id)
+        prompt_ids = _prompts(store, pools=pools, split=split, limit=limit)
+        params = settings.params()
+        draw = {
+            "model_id": model_id, "params_id": params.params_id, "seed": seed,
+            "n": n or settings.n, "prompt_ids": prompt_ids,
+        }  # fmt: skip
+        shards = plan(
+            store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
+            max_model_len=settings.max_model_len, run_id=run_id,
+        )  # fmt: skip
+        added = _sample(store, shards, path, settings, run_id=run_id, progress=progress)
+    return {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id, "added": added}
+
+
+def _sample(
+    store: Store,
+    shards: Sequence[Shard],
+    path: Path,
+    settings: Sampling,
+    *,
+    run_id: str,
+    progress: Progress,
+) -> int:
+    from factory.sampling.base import open_sampler
+    from factory.sampling.verb import sample_shard
+
     if not shards:
-        return left
+        return 0
     progress.stage(0, "sample", total=sum(shard.n_completions for shard in shards))
     log = store.workspace / "runs" / run_id / "sample.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -98,14 +87,15 @@ def sample(
         settings.engine, path, settings=settings.settings, log=log,
         max_model_len=settings.max_model_len,
     )  # fmt: skip
+    added = 0
     try:
         for shard in shards:
-            added = sample_shard(store, sampler, shard, run_id=run_id)
-            progress.advance(added)
-            left["added"] += added
+            made = sample_shard(store, sampler, shard, run_id=run_id)
+            progress.advance(made)
+            added += made
     finally:
         sampler.close()
-    return left
+    return added
 
 
 def _sampling(store: Store, recipe: str | None, overrides: Sequence[str]) -> tuple[Sampling, int]:
@@ -113,14 +103,8 @@ def _sampling(store: Store, recipe: str | None, overrides: Sequence[str]) -> tup
     if recipe is not None:
         loaded = load(recipe, workspace=store.workspace, overrides=overrides)
         return loaded.sampling, loaded.seed
-    given = {key.removeprefix("sampling."): value for key, value in _split(overrides)}
+    given = {key.removeprefix("sampling."): value for key, value in models.given(overrides)}
     return models.validated(Sampling, given, "sampling"), 0
-
-
-def _split(overrides: Sequence[str]) -> list[tuple[str, Any]]:
-    import yaml
-
-    return [(key, yaml.safe_load(value)) for key, _, value in (o.partition("=") for o in overrides)]
 
 
 def _prompts(store: Store, *, pools: Sequence[str], split: str, limit: int | None) -> list[str]:
@@ -136,81 +120,6 @@ def _prompts(store: Store, *, pools: Sequence[str], split: str, limit: int | Non
             next="prefactory prompts add FILE",
         )
     return [row["prompt_id"] for row in rows]
-
-
-def judge(
-    store: Store,
-    *,
-    judge: str,
-    recipe: str | None,
-    pools: Sequence[str],
-    model: str | None,
-    limit: int | None,
-    dry_run: bool,
-    overrides: Sequence[str],
-    progress: Progress,
-) -> dict[str, Any]:
-    """Have one judge score completions that some flags choose."""
-    from factory.judging.verb import judge as judge_completions
-
-    settings, seed = _judging(store, judge, recipe, overrides)
-    ids = _completions(store, pools=pools, model=model, limit=limit)
-    if dry_run:
-        return _judge_plan(store, judge, settings, len(ids))
-    run_id = run_by_hand(
-        store, "judge", {"judge": judge, "recipe": recipe, "pools": pools, "model": model}
-    )
-    progress.stage(0, f"judge {judge}")
-    report = judge_completions(
-        store, judges=[judge], completion_ids=ids, judging=settings, seed=seed, run_id=run_id,
-        on_progress=progress.advance,
-    )  # fmt: skip
-    return {"run_id": run_id, **report.judges[0].as_dict()}
-
-
-def _judging(
-    store: Store, judge: str, recipe: str | None, overrides: Sequence[str]
-) -> tuple[Judging, int]:
-    if recipe is not None:
-        loaded = load(recipe, workspace=store.workspace, overrides=overrides)
-        return loaded.judging, loaded.seed
-    given: dict[str, Any] = {"judges": [judge]}
-    for key, value in _split(overrides):
-        at = given
-        *sections, last = key.removeprefix("judging.").split(".")
-        for section in sections:
-            at = at.setdefault(section, {})
-        at[last] = value
-    return models.validated(Judging, given, "judging"), 0
-
-
-def _completions(
-    store: Store, *, pools: Sequence[str], model: str | None, limit: int | None
-) -> list[str]:
-    rows = store.rows(
-        "select c.completion_id from completions c join prompts p using (prompt_id) "
-        "where (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], p.pool)) "
-        "and ($model::varchar is null or starts_with(c.model_id, $model::varchar)) "
-        "order by 1 limit $limit",
-        {"pools": list(pools), "model": model, "limit": limit or 2**62},
-    )
-    if not rows:
-        raise UserError("no completion fits these flags", next="prefactory stats")
-    return [row["completion_id"] for row in rows]
-
-
-def _judge_plan(store: Store, name: str, settings: Judging, items: int) -> dict[str, Any]:
-    from factory.judging.files import load as load_judge
-
-    found = load_judge(name, workspace=store.workspace)
-    calls = items * max(1, len(found.front.aspects)) if found.front.kind != "verifier" else 0
-    return {
-        "judge": name,
-        "kind": found.front.kind,
-        "completions": items,
-        "calls": calls,
-        "endpoint": settings.endpoint_of(name),
-    }
 
 
 def pair(
@@ -231,14 +140,13 @@ def pair(
         sql = rooms.read("storage/strategies", strategy, suffix=".sql", workspace=store.workspace)
         return {"sql": sql.text}
     chosen = judge or _only_judge(store)
-    run_id = run_by_hand(
-        store, "pair", {"strategy": strategy, "judge": chosen, "pools": pools, "params": params}
-    )
+    words = {"strategy": strategy, "judge": chosen, "pools": pools, "params": params}
     scope = Scope(pools=tuple(pools), judges=(chosen,))
     build = build_sft if found.kind == "sft" else build_pairs
-    report = build(
-        store, strategy=strategy, scope=scope, params=dict(params), run_id=run_id, round=None
-    )
+    with run_by_hand(store, "pair", words) as run_id:
+        report = build(
+            store, strategy=strategy, scope=scope, params=dict(params), run_id=run_id, round=None
+        )
     return {**asdict(report), "run_id": run_id}
 
 
@@ -329,25 +237,25 @@ def train(
             f"{version} names {len(found)} dataset versions",
             next='prefactory sql "select version_id, name, kind, n_rows from dataset_versions"',
         )
-    values = {"kind": kind, "version": found[0]["version_id"], "base": base, "set": overrides}
-    run_id = run_by_hand(store, f"train {kind}", values)
     named = base or champion_of(store, line)
     if named is None:
         raise UserError(f"line {line!r} has no champion to start from", next="--base MODEL_DIR")
-    policy = find_model(store, named, kind="policy", run_id=run_id)
-    progress.stage(0, f"train {kind}")
-    return train_on(
-        store,
-        kind=kind,
-        policy=policy,
-        version_id=found[0]["version_id"],
-        settings=dict(_split(overrides)),
-        scratch=store.workspace / "runs" / run_id,
-        name=f"{kind}-by-hand",
-        round=None,
-        run_id=run_id,
-        progress=progress,
-    )
+    words = {"kind": kind, "version": found[0]["version_id"], "base": named, "set": overrides}
+    with run_by_hand(store, f"train {kind}", words) as run_id:
+        policy = models.find(store, named, kind="policy", run_id=run_id)
+        progress.stage(0, f"train {kind}")
+        return train_on(
+            store,
+            kind=kind,
+            policy=policy,
+            version_id=found[0]["version_id"],
+            settings=dict(models.given(overrides)),
+            scratch=store.workspace / "runs" / run_id,
+            name=f"{kind}-by-hand",
+            round=None,
+            run_id=run_id,
+            progress=progress,
+        )
 
 
 def gate(store: Store, *, recipe: Recipe, candidate: str, progress: Progress) -> dict[str, Any]:
@@ -356,29 +264,31 @@ def gate(store: Store, *, recipe: Recipe, candidate: str, progress: Progress) ->
     from factory.prompting.draw import append_draws, draw_prompts
     from factory.stages import improve, label
     from factory.stages import sample as sampling
+    from factory.stages.plan import check_gate_judge
 
+    check_gate_judge(recipe, workspace=store.workspace)
     champion = champion_of(store, recipe.policy.line)
     if champion is None:
         raise UserError(
             f"line {recipe.policy.line!r} has no champion", next=f"prefactory run {recipe.name}"
         )
-    values = {"recipe": recipe.recipe_id, "champion": champion, "candidate": candidate}
-    run_id = run_by_hand(store, "gate", values)
-    challenger = find_model(store, candidate, kind="policy", run_id=run_id)
-    run = Run(store, recipe, rounds=0, run_id=run_id, progress=progress)
-    found = draw_prompts(
-        store, run_id=run_id, round=1, n=recipe.gate.prompts, purpose="gate",
-        pools={pool.name: pool.weight for pool in recipe.prompts.pools}, seed=recipe.seed,
-        reuse=True,
-    )  # fmt: skip
-    for purpose, model_id in (("gate", champion), ("candidate", challenger)):
-        append_draws(
-            store, prompt_ids=found.prompt_ids, model_id=model_id,
-            params_id=recipe.sampling.params().params_id, seed=recipe.seed,
-            n=recipe.gate.samples, round=1, purpose=purpose, run_id=run_id,
+    words = {"recipe": recipe.recipe_id, "champion": champion, "candidate": candidate}
+    with run_by_hand(store, "gate", words) as run_id:
+        challenger = models.find(store, candidate, kind="policy", run_id=run_id)
+        run = Run(store, recipe, rounds=0, run_id=run_id, progress=progress)
+        found = draw_prompts(
+            store, run_id=run_id, round=1, n=recipe.gate.prompts, purpose="gate",
+            pools={pool.name: pool.weight for pool in recipe.prompts.pools}, seed=recipe.seed,
+            reuse=True,
         )  # fmt: skip
-    with sampling.gate_session(run, 1) as session:
-        for shard in session.shards():
-            session.sample(shard)
-    label.score(run, 1, ["gate", "candidate"], [recipe.gate_judge])
-    return improve.compare(run, 1, champion, challenger)
+        for purpose, model_id in (("gate", champion), ("candidate", challenger)):
+            append_draws(
+                store, prompt_ids=found.prompt_ids, model_id=model_id,
+                params_id=recipe.sampling.params().params_id, seed=recipe.seed,
+                n=recipe.gate.samples, round=1, purpose=purpose, run_id=run_id,
+            )  # fmt: skip
+        with sampling.gate_session(run, 1) as session:
+            for shard in session.shards():
+                session.sample(shard)
+        label.score(run, 1, ["gate", "candidate"], [recipe.gate_judge])
+        return improve.compare(run, 1, champion, challenger)

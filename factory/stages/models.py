@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from factory.errors import RecipeError, UserError
 from factory.stages.progress import Progress
-from factory.store import Store
+from factory.store import Store, weights
 
 if TYPE_CHECKING:
     from factory.training.config import TrainConfig
@@ -47,41 +47,39 @@ def locate(name: str) -> Path:
 def register(
     store: Store, path: Path, *, kind: str, run_id: str, name: str = "", parent: str = ""
 ) -> str:
-    """Hash a model directory, write its row, and return its model_id."""
+    """Hash a model directory, write its row, and return its model_id.
+
+    Weights that are registered already keep their row; this place is now their newest.
+    """
     from factory.sampling.identity import identify
+    from factory.sampling.verb import register_model
 
     found = identify(path)
-    row = {
-        "model_id": found.model_id,
-        "name": name or path.name,
-        "kind": kind,
-        "uri": str(path),
-        "weights_digest": found.weights_digest,
-        "adapter_digest": found.adapter_digest,
-        "tokenizer_digest": found.tokenizer_digest,
-        "template_digest": found.template_digest,
-        "dtype": found.dtype,
-        "parent_model_id": parent or None,
-    }
-    store.append("models", [row], run_id=run_id)
+    added = register_model(
+        store, found, name=name or path.name, kind=kind, uri=weights.written(store, path),
+        parent=parent, run_id=run_id,
+    )  # fmt: skip
+    if not added:
+        weights.seen_at(store, found.model_id, path, run_id=run_id)
     return found.model_id
 
 
 def directory(store: Store, model_id: str) -> Path:
-    """Where a model's weights are, as they were when they were registered.
+    """Where a model's weights are: the newest place they were registered at that is still there.
 
     Raises:
-        UserError: when the directory is gone.
+        UserError: when no such directory is left.
     """
-    found = store.rows("select uri from models where model_id = $id", {"id": model_id})
-    if not found:
+    known = weights.places(store, model_id)
+    if not known:
         raise UserError(f"no model {model_id} is registered", next='prefactory sql "from models"')
-    path = Path(found[0]["uri"])
-    if not path.is_dir():
-        raise UserError(
-            f"the weights of model {model_id} are gone: {path}", next="prefactory rollback"
-        )
-    return path
+    for path in known:
+        if path.is_dir():
+            return path
+    raise UserError(
+        f"the weights of model {model_id} are gone: {known[0]}",
+        next="prefactory rollback  # or put them back",
+    )
 
 
 def check_unchanged(store: Store, model_id: str) -> Path:
@@ -100,6 +98,33 @@ def check_unchanged(store: Store, model_id: str) -> Path:
             next="put the old weights back, or start a run with a new policy.line",
         )
     return path
+
+
+def find(store: Store, name: str, *, kind: str, run_id: str) -> str:
+    """model_id of a directory, an id that is registered (its first letters do), or a hub name."""
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        known = store.rows(
+            "select distinct model_id from models "
+            "where starts_with(model_id, $name) or name = $name",
+            {"name": name},
+        )
+        if len(known) == 1:
+            return str(known[0]["model_id"])
+        if len(known) > 1:
+            raise UserError(
+                f"{name} names {len(known)} models",
+                next='prefactory sql "select model_id, name, uri from models"',
+            )
+        path = locate(name)
+    return register(store, path.resolve(), kind=kind, run_id=run_id)
+
+
+def given(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    """FIELD=VALUE words as pairs; values are YAML."""
+    import yaml
+
+    return [(key, yaml.safe_load(value)) for key, _, value in (o.partition("=") for o in overrides)]
 
 
 def validated(kind: type[Model], values: Mapping[str, Any], field: str) -> Model:

@@ -40,7 +40,7 @@ def test_law_1_identity_is_content_a_stage_that_runs_again_adds_nothing(played: 
 
 def model_of(played: Factory) -> tuple[str, Path]:
     found = played.sql("select model_id, uri from models order by created_at limit 1")[0]
-    return str(found["model_id"]), Path(str(found["uri"]))
+    return str(found["model_id"]), played.workspace / str(found["uri"])
 
 
 def test_law_2_a_model_is_its_weights_old_weights_elsewhere_are_the_same_model(
@@ -92,7 +92,8 @@ def test_law_2_a_checkpoint_replaced_under_its_name_is_refused(factory: Factory)
     factory.play()
     store = open_store(factory.workspace)
     champion = champion_of(store, "quickstart")
-    path = Path(store.rows("select uri from models where model_id = $m", {"m": champion})[0]["uri"])
+    (row,) = store.rows("select uri from models where model_id = $m", {"m": champion})
+    path = factory.workspace / row["uri"]
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(
         json.dumps({**config, "rope_theta": 123.0, "rms_norm_eps": 1})

@@ -109,7 +109,7 @@ def truth(factory: Factory) -> dict[str, list[object]]:
         table: [row["id"] for row in factory.sql(f"select {key} as id from {table} order by 1")]
         for table, key in KEYS.items()
     }
-    found["model"] = [r["value"] for r in factory.sql("select value from pointers")]
+    found["model"] = [r["value"] for r in factory.sql("select value from pointers order by name")]
     found["text"] = [
         r["h"] for r in factory.sql("select text_hash as h from completions order by completion_id")
     ]
