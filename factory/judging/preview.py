@@ -8,10 +8,11 @@ from typing import Any
 
 from factory.judging.asking import body_of
 from factory.judging.replies import Usage, cost_of, most_it_can_cost
-from factory.judging.verb import JudgeReport, blocks_of, missing_tasks, source_for
+from factory.judging.verb import JudgeReport, blocks_of, failed_tasks, missing_tasks, source_for
 from factory.judging.work import Source
 from factory.recipe import Endpoint
 from factory.recipe.model import Judging
+from factory.rows import Status
 from factory.store import Store
 
 SAMPLE = 200
@@ -44,6 +45,7 @@ def preview(
     judging: Judging,
     seed: int = 0,
     replicates: int = 1,
+    retry: Sequence[Status] = (),
 ) -> list[Preview]:
     """What `judge` with the same arguments would do. Reads only; asks no endpoint."""
     made: list[Preview] = []
@@ -53,6 +55,8 @@ def preview(
         tasks = missing_tasks(
             store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
         )
+        if retry:
+            tasks += failed_tasks(store, source, completion_ids, retry, skip=tasks)
         step = max(1, len(tasks) // SAMPLE)
         bodies: list[dict[str, Any]] = []
         if source.endpoint is not None:

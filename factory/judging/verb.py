@@ -145,7 +145,7 @@ def judge(
                 store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
             )
             if retry:
-                tasks += _failed_ones(store, source, completion_ids, retry, skip=tasks)
+                tasks += failed_tasks(store, source, completion_ids, retry, skip=tasks)
             _make(store, tasks, source=source, commit=commit, shard=judging.shard, budget=budget)
         finally:
             done.seconds = round(time.monotonic() - started, 3)
@@ -225,7 +225,7 @@ def _make(
     asyncio.run(asking.ask(blocks, source=source, commit=commit, shard=shard, budget_id=budget))
 
 
-def _failed_ones(
+def failed_tasks(
     store: Store,
     source: Source,
     completion_ids: Sequence[str],
