@@ -12,6 +12,8 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.schedules import Cron
+from prefect.settings import PREFECT_API_URL
 
 from factory import stages
 from factory.cli.common import open_workspace
@@ -75,3 +77,14 @@ def nightly(recipe: str, workspace: str, overrides: list[str]) -> None:
     rounds = max(finished + 1, known["rounds"] if known else 1)
     with stages.open_run(store, loaded, rounds=rounds) as run:
         play(run)
+
+
+def serve(name: str, *, cron: str, timezone: str, parameters: dict[str, Any]) -> None:
+    """Serve `nightly` on a schedule until stopped; one night never overtakes another."""
+    if not PREFECT_API_URL.value():
+        raise UserError(
+            "a schedule needs a running Prefect server: the temporary one has no scheduler",
+            next="prefect server start --host 127.0.0.1 --background && "
+            "export PREFECT_API_URL=http://127.0.0.1:4200/api",
+        )
+    nightly.serve(name=name, schedule=Cron(cron, timezone=timezone), limit=1, parameters=parameters)

@@ -155,20 +155,11 @@ def deploy(
             next=f"prefactory deploy {recipe} --set schedule.cron='0 2 * * *'",
         )
     _prefect_home(path)
-    nightly = load_flow("nightly", path).nightly
-    from prefect.settings import PREFECT_API_URL
-
-    if not PREFECT_API_URL.value():
-        raise UserError(
-            "a schedule needs a running Prefect server: the temporary one has no scheduler",
-            next="prefect server start --host 127.0.0.1 --background && "
-            "export PREFECT_API_URL=http://127.0.0.1:4200/api",
-        )
     say(f"serving {loaded.name}: {loaded.schedule.cron} {loaded.schedule.timezone}")
-    nightly.serve(
-        name=loaded.name,
+    load_flow("nightly", path).serve(
+        loaded.name,
         cron=loaded.schedule.cron,
-        limit=1,
+        timezone=loaded.schedule.timezone,
         parameters={"recipe": recipe, "workspace": str(path), "overrides": overrides or []},
     )
 

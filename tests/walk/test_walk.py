@@ -90,6 +90,12 @@ def test_an_adapter_that_no_engine_could_sample_from_is_refused(factory: Factory
     assert "training.dpo.lora.merge" in said
 
 
+def test_a_schedule_says_what_it_needs(factory: Factory):
+    assert "schedule.cron" in factory.run("deploy", "quickstart", code=1)
+    said = factory.run("deploy", "quickstart", "--set", "schedule.cron='0 2 * * *'", code=1)
+    assert "Prefect server" in said and "PREFECT_API_URL" in said
+
+
 def test_wrong_usage_exits_with_two(factory: Factory):
     assert "No such command" in factory.run("judg", code=2)
 
