@@ -168,13 +168,32 @@ def test_pairs_that_contradict_each_other_are_refused(world):
     world.flush()
     frozen(world)
     world.rows["judgements"].clear()
-    for completion_id, score in ((a, 0.0), (b, 1.0)):
-        world.verdict(completion_id, score, aspect="")
-    for row in world.rows["judgements"]:
-        row |= {"judge_id": "newer", "judgement_id": row["judgement_id"] + "2"}
+    # The same judge, asked twice more, changed its mind: the strategy is the same one.
+    for replicate in (1, 2):
+        for completion_id, score in ((a, 0.0), (b, 1.0)):
+            world.verdict(completion_id, score)
+            row = world.rows["judgements"][-1]
+            row |= {"judgement_id": f"{row['judgement_id']}-{replicate}", "replicate": replicate}
     world.store.append("judgements", world.rows["judgements"], run_id="later")
     with pytest.raises(UserError, match="1 pairs say the opposite"):
         frozen(world)
+
+
+def test_an_edited_judge_makes_a_version_of_its_own(world):
+    prompt = world.prompt("q")
+    a = world.completion(prompt, "a", 1.0)
+    b = world.completion(prompt, "b", 0.0)
+    world.flush()
+    first = frozen(world)
+    world.rows["judgements"].clear()
+    for completion_id, score in ((a, 0.0), (b, 1.0)):
+        world.verdict(completion_id, score)
+    for row in world.rows["judgements"]:
+        row |= {"judge_id": "newer", "judgement_id": row["judgement_id"] + "2"}
+    world.store.append("judgements", world.rows["judgements"], run_id="later")
+    second = frozen(world)
+    assert second.version_id != first.version_id
+    assert (first.n_rows, second.n_rows) == (1, 1)
 
 
 def test_nothing_to_freeze_is_said(world):
