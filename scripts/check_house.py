@@ -22,7 +22,7 @@ MOST_BYTES = 500_000
 # Classes of one character keep these patterns from finding themselves.
 FOREIGN = {
     "a package registry's address": re.compile(
-        r"pypi[.]org|pythonhosted[.]org|npmjs[.]|download[.]pytorch[.]|anaconda[.]org|--(extra-)?index-ur[l]"
+        r"p[y]pi[.]org|python[h]osted[.]org|np[m]js[.]|download[.]pytorch[.]|anaconda[.]org|--(extra-)?index-ur[l]"
     ),
     "a path of one machine": re.compile(
         r"(?<![\w.})$\]])/(wor[k]|roo[t]|hom[e]/\w+|User[s]/\w+|op[t]/(wheels|pypi))(/|\b)"
