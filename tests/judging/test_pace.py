@@ -146,4 +146,4 @@ def test_no_json_makes_the_reader_raise(value: object) -> None:
     import json
 
     reply, _ = read_body(json.dumps(value).encode())
-    reply.text.encode()
+    assert reply.text.encode().decode() == reply.text

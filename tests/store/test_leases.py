@@ -118,6 +118,9 @@ def test_a_silent_owner_elsewhere_loses_it_whatever_its_clock_said(
     with ledger.transaction() as con:
         con.execute(text(f"update leases set expires_at = expires_at + {ahead}"))
     ledger.take_lease("x", ttl_s=0.2, wait_s=30)
+    with ledger.reading() as con:
+        owner = con.execute(text("select owner from leases where name = 'x'")).scalar()
+    assert owner and not str(owner).startswith(ELSEWHERE)
     ledger.give_lease("x")
     far.close()
 

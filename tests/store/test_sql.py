@@ -33,7 +33,8 @@ def test_a_notebook_connects_with_one_line(store: Store) -> None:
 def test_every_table_and_view_answers_in_an_empty_workspace(store: Store) -> None:
     con = store.connect()
     for name in [*SCHEMAS, *LEDGER_TABLES, *views.view_texts(None)]:
-        con.sql(f"select * from {name} limit 1").fetchall()
+        found = con.sql(f"select * from {name} limit 1").fetchall()
+        assert found == [] or name not in SCHEMAS
 
 
 def test_a_query_that_mentions_nothing_opens_nothing(store: Store) -> None:
