@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -22,7 +22,7 @@ Status = Literal["ok", "unparsed", "refused", "truncated", "error"]
 JudgeKind = Literal[
     "pointwise", "pairwise", "listwise", "verifier", "reward_model", "panel", "human"
 ]
-FinishReason = Literal["stop", "length", "abort", "recorded"]
+FinishReason = Literal["stop", "length", "abort", "recorded", "no_answer"]
 Origin = Literal["sampled", "recorded", "revised"]
 
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -154,14 +154,35 @@ class SamplingParams:
     max_tokens: int = 1024
     stop: tuple[str, ...] = ()
     repetition_penalty: float = 1.0
+    system: str = ""
+    """A principle: text of a system turn that the model is given and training is not."""
+    fold_system: bool = False
+    """Put a system turn that the template rejects in front of the first user turn."""
+    thinking: tuple[str, str] | None = None
+    """What begins and ends reasoning; None leaves it to the model's tokenizer."""
 
     @property
     def params_id(self) -> str:
         """Id of these parameters."""
         return content_id("params", self.as_dict())
 
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> SamplingParams:
+        """Parameters from their JSON form."""
+        fields = dict(given)
+        fields["stop"] = tuple(fields["stop"])
+        if fields.get("thinking") is not None:
+            begin, end = fields["thinking"]
+            fields["thinking"] = (begin, end)
+        return cls(**fields)
+
     def as_dict(self) -> dict[str, object]:
-        """The JSON form that is hashed and stored."""
+        """The JSON form that is hashed and stored; what is off is not part of it."""
+        more = {
+            "system": self.system,
+            "fold_system": self.fold_system,
+            "thinking": list(self.thinking) if self.thinking else None,
+        }
         return {
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -170,6 +191,7 @@ class SamplingParams:
             "max_tokens": self.max_tokens,
             "stop": list(self.stop),
             "repetition_penalty": self.repetition_penalty,
+            **{name: value for name, value in more.items() if value},
         }
 
 
@@ -232,7 +254,14 @@ SCHEMAS: dict[str, pa.Schema] = {
     "prompts": _schema(
         ("prompt_id", S), ("pool", S), ("source", S), ("source_id", S), ("domain", S),
         ("lang", S), ("license", S), ("messages", S), ("n_chars", I32), ("split", S),
-        ("reference", S), ("constraints", S), ("bucket", I16),
+        ("reference", S), ("constraints", S), ("bucket", I16), ("tags", pa.list_(S)),
+    ),
+    "makings": _schema(
+        ("making_id", S), ("maker", S), ("maker_sha", S), ("variant", S), ("persona", S),
+        ("pool", S), ("parent_ids", _IDS), ("replicate", I32), ("seed", I64), ("model_id", S),
+        ("params_id", S), ("text", S), ("finish_reason", S), ("n_tokens", I32), ("engine", S),
+        ("engine_version", S), ("call_id", S), ("model_reported", S), ("tokens_in", I64),
+        ("tokens_out", I64), ("cost_microusd", I64), ("latency_ms", F64),
     ),
     "models": _schema(
         ("model_id", S), ("name", S), ("kind", S), ("uri", S), ("revision", S),
@@ -244,13 +273,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "draws": _schema(
         ("draw_id", S), ("round", I32), ("purpose", S), ("prompt_id", S), ("model_id", S),
-        ("params_id", S), ("seed", I64), ("n", I32), ("bucket", I16),
+        ("params_id", S), ("seed", I64), ("n", I32), ("wave", I32), ("bucket", I16),
     ),
     "completions": _schema(
         ("completion_id", S), ("prompt_id", S), ("model_id", S), ("params_id", S),
-        ("sample_idx", I32), ("seed", I64), ("text", S), ("text_hash", S),
-        ("prompt_token_ids", pa.list_(I32)), ("token_ids", pa.list_(I32)),
-        ("token_hash", S), ("logprobs", pa.list_(F32)), ("logprob_sum", F64),
+        ("sample_idx", I32), ("seed", I64), ("text", S), ("reasoning", S), ("text_hash", S),
+        ("prompt_token_ids", pa.list_(I32)), ("given_token_ids", pa.list_(I32)),
+        ("token_ids", pa.list_(I32)), ("token_hash", S), ("logprobs", pa.list_(F32)), ("logprob_sum", F64),
         ("n_tokens", I32), ("finish_reason", S), ("origin", S), ("retokenised", B),
         ("engine", S), ("engine_version", S), ("shard_id", S), ("bucket", I16),
     ),
