@@ -255,6 +255,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("prompt_id", S), ("pool", S), ("source", S), ("source_id", S), ("domain", S),
         ("lang", S), ("license", S), ("messages", S), ("n_chars", I32), ("split", S),
         ("reference", S), ("constraints", S), ("bucket", I16), ("tags", pa.list_(S)),
+        ("next_turns", S), ("parent_completion_id", S),
     ),
     "makings": _schema(
         ("making_id", S), ("maker", S), ("maker_sha", S), ("variant", S), ("persona", S),
