@@ -34,24 +34,7 @@ PEERS = {
     "datadesigner": ["data-designer"],
     "distilabel": ["distilabel[openai]", "requests"],
 }
-WORDS = [
-    "the",
-    "answer",
-    "begins",
-    "with",
-    "a",
-    "plain",
-    "claim",
-    "and",
-    "then",
-    "gives",
-    "three",
-    "reasons",
-    "for",
-    "it",
-    "in",
-    "turn",
-]
+WORDS = ("claim", "reason", "and", "then", "example", "three", "for", "it", "in", "turn")
 
 
 @contextmanager
