@@ -29,11 +29,15 @@ import pyarrow.parquet as pq
 
 from factory.rows import SCHEMAS
 from factory.store import CallIntent, CallResult, Ledger, Store, open_store
+from factory.store.columns import ROW_GROUP
 from factory.store.tables import LEDGER_TABLES
 from factory.store.views import HIDDEN, ledger_select, view_texts, views_in_order
 
 PER_PROMPT = 8
-BATCH = 20_000
+BATCH = {"completions": 20_000, "judgements": 100_000}
+"""Rows a commit: about 20 MB either way."""
+SHARD = 2_000
+"""Judgements of one shard of `prefactory judge`."""
 WIDE_BATCH = 400_000
 CALLS = 20_000
 VIEWS = ("pair_stats", "length_bias", "coverage", "drops_by_reason", "score_stats", "staleness")
@@ -104,16 +108,34 @@ def ingest(store: Store, plain: Path, prompts: int) -> dict[str, Any]:
     (plain / "prompts").mkdir(parents=True)
     pq.write_table(rows("prompts", 0, prompts), plain / "prompts" / "0.parquet")
     texts, total = texts_of(), prompts * PER_PROMPT
-    for table in ("completions", "judgements"):
+    for table, batch in BATCH.items():
         (plain / table).mkdir()
-        for first in range(0, total, BATCH):
-            made = rows(table, first, min(first + BATCH, total), texts)
+        for first in range(0, total, batch):
+            made = rows(table, first, min(first + batch, total), texts)
             with clock(spent, f"{table} store"):
-                store.append(table, made, run_id="bench")
+                store.append(table, made, run_id="bench", shard=f"{table}-{first}")
             with clock(spent, f"{table} pyarrow"):
-                target = plain / table / f"{first}.parquet"
-                pq.write_table(made, target, compression="zstd", compression_level=3)
+                write_plain(made, plain / table / f"{first}.parquet")
     return {k: round(total / v) for k, v in spent.items()}
+
+
+def write_plain(data: pa.Table, target: Path) -> None:
+    """The same Parquet, without fsync, log or look-up of ids."""
+    pq.write_table(data, target, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
+
+
+def shards(folder: Path) -> tuple[float, float]:
+    """Rows a second of small commits, through the store and with bare pyarrow."""
+    spent: dict[str, float] = {}
+    store = open_store(folder, create=True)
+    for first in range(0, 50 * SHARD, SHARD):
+        made = rows("judgements", first, first + SHARD)
+        with clock(spent, "ours"):
+            store.append("judgements", made, run_id="bench", shard=f"s-{first}")
+        with clock(spent, "bare"):
+            write_plain(made, folder / f"{first}.parquet")
+    store.close()
+    return 50 * SHARD / spent["ours"], 50 * SHARD / spent["bare"]
 
 
 def plain_connection(plain: Path, store: Store) -> duckdb.DuckDBPyConnection:
@@ -316,6 +338,7 @@ def measure(folder: Path, *, prompts: int, wide_prompts: int) -> list[dict[str, 
     for table in ("completions", "judgements"):
         goal = "ratio >= 0.7"
         line(f"ingest {table}, rows/s", rates[f"{table} store"], rates[f"{table} pyarrow"], goal)
+    line(f"judgements in commits of {SHARD}, rows/s", *shards(folder / "small"))
     line("size, MB", size_of(folder / "ws" / "lake"), size_of(plain))
     mine, bare = [], []
     for _ in range(2):

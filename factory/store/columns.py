@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import duckdb
 import numpy as np
@@ -45,10 +45,15 @@ def _engine() -> duckdb.DuckDBPyConnection:
 def as_parquet(data: pa.Table) -> pa.Buffer:
     """The bytes of a Parquet file, zstd level 3."""
     sink = pa.BufferOutputStream()
+    write_parquet(data, sink)
+    return sink.getvalue()
+
+
+def write_parquet(data: pa.Table, sink: pa.NativeFile | BinaryIO) -> None:
+    """Write a Parquet file, zstd level 3."""
     pq.write_table(
         data, sink, compression="zstd", compression_level=3, row_group_size=ROW_GROUP,
     )  # fmt: skip
-    return sink.getvalue()
 
 
 def hashes_of(ids: pa.ChunkedArray) -> Hashes:

@@ -1,8 +1,8 @@
 """The lake: append-only Delta tables, and the only file that imports deltalake.
 
-A narrow profile of Delta on purpose: append and compact. No partitions (a partition column lives
-only in the path), no deletion vectors and no column mapping (DuckDB reads the files directly and
-would show deleted rows or other names), no overwrite, merge, restore or z-order.
+A narrow profile of Delta: append and compact. No partitions (a partition column lives only in the
+path), no deletion vectors or column mapping (DuckDB reads the files itself and would show deleted
+rows or other names), no overwrite, merge, restore, z-order.
 
 delta-rs never calls fsync, so an acknowledged commit could vanish at a power cut: a data file is
 written and synced by us before it is committed, its log entry and the folders before anyone is
@@ -13,7 +13,6 @@ does. A data file's name begins with the hash of its bytes, so that rot can be f
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Transaction
 from deltalake import Schema as DeltaSchema
@@ -42,6 +42,7 @@ from factory.store.columns import (
 from factory.store.known import Hashes, KnownIds
 from factory.store.log import LiveFile
 from factory.store.places import Place, blaming, check_name, explained
+from factory.store.writing import Draft, draft
 
 FORMAT = 1
 """Version of the lake's own layout, in `_schema/format.json`."""
@@ -209,7 +210,7 @@ class Lake:
         return self.open(table).version()
 
     def rows(self, table: str) -> int:
-        """How many rows a table has, from the log alone."""
+        """Rows of a table, from the log alone."""
         return sum(f.rows for f in self.live(table))
 
     def held(self, table: str, ids: list[str]) -> set[str]:
@@ -242,16 +243,16 @@ class Lake:
             StoreError: when the commit cannot be made.
         """
         transaction = Transaction(app_id=f"shard:{shard}", version=1)
-        with self._lock(table):
+        # Rows are almost always new: their file is made while that is being found out, and while
+        # others hold the lock.
+        with draft(self.place, table, data) as file, self._lock(table):
             fresh = self._ready(table)
             if fresh.transaction_version(transaction.app_id) is not None:
                 return 0
-            hashes: Hashes | None = None
-            if unique:
-                data, hashes = self._new_rows(table, fresh, data)
-            if data.num_rows == 0:
+            new, hashes = self._new_rows(table, fresh, data) if unique else (data, None)
+            if new.num_rows == 0:
                 return 0
-            added = self._write(table, data)
+            added = self._add(table, new, file if new is data else None)
             try:
                 self._commit(table, fresh, [added], transaction=transaction)
             except FactoryError:
@@ -259,7 +260,7 @@ class Lake:
                 raise
             if hashes is not None:
                 self._known[table].add(added.path, hashes)
-        return data.num_rows
+        return new.num_rows
 
     def swap(self, table: str, gone: Iterable[LiveFile], data: pa.Table) -> bool:
         """Put one file in place of several that hold the same rows, in one commit.
@@ -268,7 +269,7 @@ class Lake:
         stay on disk for the readers that use them.
         """
         gone = list(gone)
-        added = self._write(table, data, keeps_rows=True)
+        added = self._add(table, data, keeps_rows=True)
         now = int(time.time() * 1000)
         removes = [RemoveAction(f.name, False, now, size=f.size, partition_values={}) for f in gone]
         with self._lock(table):
@@ -298,8 +299,10 @@ class Lake:
 
     def _new_rows(self, table: str, fresh: DeltaTable, data: pa.Table) -> tuple[pa.Table, Hashes]:
         key = KEYS[table]
-        data = once_each(data, key)
         hashes = hashes_of(data.column(key))
+        if np.unique(hashes).size < hashes.size:
+            data = once_each(data, key)
+            hashes = hashes_of(data.column(key))
         known = self._known.setdefault(table, KnownIds())
         names = [f.name for f in _live(fresh)]
         known.follow(names, lambda new: hashes_of_files(self.place, self._full(table, new), key))
@@ -311,15 +314,17 @@ class Lake:
         keep = pa.array([identity not in held for identity in data.column(key).to_pylist()])
         return data.filter(keep), hashes[keep.to_numpy(zero_copy_only=False)]
 
-    def _write(self, table: str, data: pa.Table, *, keeps_rows: bool = False) -> AddAction:
-        content = as_parquet(data)
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        # The time keeps two equal files apart; a name must never be used twice.
-        name = f"{digest}-{time.time_ns():x}.parquet"
-        self.place.write(f"{table}/{name}", content)
+    def _add(
+        self, table: str, data: pa.Table, file: Draft | None = None, *, keeps_rows: bool = False
+    ) -> AddAction:
+        """The log's action for a file of these rows: the draft of them, or a new one."""
+        if file is None:
+            with draft(self.place, table, data) as file:
+                return self._add(table, data, file, keeps_rows=keeps_rows)
+        written = file.keep()
         stats = json.dumps({"numRecords": data.num_rows})
         now = int(time.time() * 1000)
-        return AddAction(name, content.size, {}, now, not keeps_rows, stats)
+        return AddAction(written.name, written.size, {}, now, not keeps_rows, stats)
 
     def _commit(
         self,
