@@ -280,9 +280,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("completion_id", S), ("prompt_id", S), ("model_id", S), ("params_id", S),
         ("sample_idx", I32), ("seed", I64), ("text", S), ("reasoning", S), ("text_hash", S),
         ("prompt_token_ids", pa.list_(I32)), ("given_token_ids", pa.list_(I32)),
-        ("token_ids", pa.list_(I32)), ("token_hash", S), ("logprobs", pa.list_(F32)), ("logprob_sum", F64),
-        ("n_tokens", I32), ("finish_reason", S), ("origin", S), ("retokenised", B),
-        ("engine", S), ("engine_version", S), ("shard_id", S), ("bucket", I16),
+        ("token_ids", pa.list_(I32)), ("token_hash", S), ("logprobs", pa.list_(F32)),
+        ("logprob_sum", F64), ("n_tokens", I32), ("finish_reason", S), ("origin", S),
+        ("retokenised", B), ("engine", S), ("engine_version", S), ("shard_id", S), ("bucket", I16),
     ),
     "judgements": _schema(
         ("judgement_id", S), ("kind", S), ("judge", S), ("judge_id", S), ("judge_sha", S),

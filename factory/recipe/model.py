@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from factory.errors import RecipeError
-from factory.rows import SamplingParams, content_id
+from factory.recipe.sampling import LATER_FIELDS, Sampling
+from factory.recipe.section import Section, without_defaults
+from factory.rows import content_id
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown fields are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Pool(Section):
@@ -111,46 +106,6 @@ class Policy(Section):
         if (self.model is None) == (self.starter is None):
             raise ValueError("a policy needs exactly one of model, starter")
         return self
-
-
-class Reference(Section):
-    """Another model that answers the same prompts."""
-
-    name: str
-    model: str
-    n: int = Field(default=1, gt=0)
-
-
-class Sampling(Section):
-    """How completions are drawn."""
-
-    engine: Literal["auto", "vllm", "transformers", "echo"] = "auto"
-    n: int = Field(default=8, gt=0)
-    temperature: float = Field(default=1.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    max_tokens: int = Field(default=1024, gt=0)
-    stop: tuple[str, ...] = ()
-    repetition_penalty: float = Field(default=1.0, gt=0)
-    max_model_len: int | None = None
-    shard: int = Field(default=4096, gt=0)
-    """Completions a shard: one task, one commit."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Passed to the engine as they are."""
-    references: tuple[Reference, ...] = ()
-
-    def params(self) -> SamplingParams:
-        """The part that is a completion's identity."""
-        return SamplingParams(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            min_p=self.min_p,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            repetition_penalty=self.repetition_penalty,
-        )
 
 
 class Price(Section):
@@ -303,25 +258,18 @@ class Recipe(Section):
         """
         body = self.model_dump(mode="json", exclude={"rounds", "schedule", "description"})
         body["judging"].pop("budget_usd")
+        body["sampling"].pop("exactness")
         for endpoint in body["judging"]["endpoints"].values():
             for pace in ("max_concurrency", "timeout_s", "max_attempts", "price"):
                 endpoint.pop(pace)
         # What is off is not part of a recipe: the runs of those who never name it go on.
-        _without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
+        without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
+        without_defaults(body["sampling"], Sampling, LATER_FIELDS)
         for pool in body["prompts"]["pools"]:
-            _without_defaults(pool, Pool, ("against",))
+            without_defaults(pool, Pool, ("against",))
         return content_id("recipe", body)
 
     @property
     def run_id(self) -> str:
         """Id of the run of this recipe: the same recipe goes on with the same run."""
         return content_id("run", self.recipe_id)
-
-
-def _without_defaults(body: dict[str, Any], section: type[Section], names: Sequence[str]) -> None:
-    """Take out fields that say what they would say unsaid."""
-    for name in names:
-        default = section.model_fields[name].default
-        said = default.model_dump(mode="json") if isinstance(default, Section) else default
-        if body[name] == (list(said) if isinstance(said, tuple) else said):
-            del body[name]
