@@ -106,7 +106,8 @@ def train_on(
         tokenizer_digest=identity.tokenizer_digest,
         template_digest=identity.template_digest,
     )
-    result = train(job, log=scratch / "train.log", on_progress=models.relay(progress))
+    with models.training_devices(store, job, note=progress.note) as env:
+        result = train(job, log=scratch / "train.log", on_progress=models.relay(progress), env=env)
     model_id = models.register(
         store, result.out_dir, kind="policy", parent=policy, run_id=run_id, name=name
     )

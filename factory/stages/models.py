@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from factory.errors import RecipeError, UserError
 from factory.stages.progress import Progress
-from factory.store import Store, weights
+from factory.store import Store, devices, weights
 
 if TYPE_CHECKING:
-    from factory.training.config import TrainConfig
+    from factory.training.config import TrainConfig, TrainJob
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -144,6 +145,20 @@ def trainable(config: TrainConfig, field: str) -> TrainConfig:
             next=f"--set {field}.lora.merge=true",
         )
     return config
+
+
+@contextmanager
+def training_devices(
+    store: Store, job: TrainJob, *, note: Callable[[str], None]
+) -> Iterator[dict[str, str]]:
+    """Lease what a training process uses; gives its environment.
+
+    A launcher (`launch`) starts a process on every GPU in sight, so it gets all of them together;
+    plain training gets one, since Trainer would split batches over all that it sees.
+    """
+    every = len(devices.gpus()) if job.launch else 0
+    with devices.hold(store.ledger, size=max(1, every), note=note) as (group,):
+        yield group.env
 
 
 def _problem(field: str, kind: type[BaseModel], error: Any) -> str:

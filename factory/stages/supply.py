@@ -131,7 +131,10 @@ def _train_starter(run: Run) -> Path:
     )
     # The engine's imports take longer than its start: they pass while the starter trains.
     prewarm(run.recipe.sampling.engine, log=run.log(0, "engine"))
-    result = train(job, log=run.log(0, "starter"), on_progress=models.relay(run.progress))
+    with models.training_devices(run.store, job, note=run.progress.note) as env:
+        result = train(
+            job, log=run.log(0, "starter"), on_progress=models.relay(run.progress), env=env
+        )
     return result.out_dir
 
 

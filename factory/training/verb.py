@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -28,10 +28,17 @@ TICK_S = 0.2
 Progress = Callable[[dict[str, Any]], None]
 
 
-def train(job: TrainJob, *, log: Path, on_progress: Progress | None = None) -> TrainResult:
+def train(
+    job: TrainJob,
+    *,
+    log: Path,
+    on_progress: Progress | None = None,
+    env: Mapping[str, str] | None = None,
+) -> TrainResult:
     """Train a job in a child process, or go on with it, or return what it left when it is done.
 
     `log` receives the child's output. Progress events are `{"event": "reference"|"step"|...}`.
+    `env` is added to the child's environment: the GPUs that it may use.
 
     Raises:
         UserError: the child's own, with its next command.
@@ -47,8 +54,9 @@ def train(job: TrainJob, *, log: Path, on_progress: Progress | None = None) -> T
     with log.open("ab") as output, progress.open(encoding="utf-8") as lines:
         lines.seek(0, os.SEEK_END)
         child = subprocess.Popen(
-            _command(job, job_file), stdout=output, stderr=output, stdin=subprocess.DEVNULL
-        )
+            _command(job, job_file), stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        )  # fmt: skip
         with _ending(child) as asked_to_stop:
             _follow(child, lambda: _relay(lines, on_progress))
     result = _outcome(job, child.returncode, log=log)
