@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory.errors import FactoryError, RecipeError
-from factory.judging import parse, render
+from factory.judging import render
 from factory.judging.client import Answer, Call, Client, call_of
 from factory.judging.outcomes import Reply, Verdict, failed
 from factory.judging.plan import Task
-from factory.judging.work import Block, Commit, Source, messages_of, row_of
+from factory.judging.work import Block, Commit, Source, messages_of, read, rows_of
 from factory.store import CallRow
 
 SHARDS_AT_ONCE = 2
@@ -81,7 +81,7 @@ async def _ask_shard(block: Block, asker: _Asker) -> None:
     for task in block.tasks:
         refused = _too_long(block, task, asker.source)
         if refused is not None:
-            rows.append(row_of(task, refused, asker.source))
+            rows += rows_of(task, [refused], asker.source)
         else:
             calls.append(
                 (task, call_of(body_of(block, task, asker.source), replicate=task.replicate))
@@ -96,7 +96,7 @@ async def _ask_shard(block: Block, asker: _Asker) -> None:
             if answer.reply is None:
                 asker.commit.report.held += 1
             else:
-                rows.append(_row(task, call, answer, answer.reply, asker))
+                rows += _rows(task, call, answer, answer.reply, asker)
     await asyncio.to_thread(asker.commit, rows)
     if failures:
         # A reason that a person can mend goes first; anything else is a bug and keeps its trace.
@@ -135,15 +135,16 @@ def _kept(row: CallRow) -> Answer:
     return Answer(reply=reply, cost_microusd=row.cost_microusd, latency_ms=row.latency_ms)
 
 
-def _row(task: Task, call: Call, answer: Answer, reply: Reply, asker: _Asker) -> dict[str, object]:
-    judge = asker.source.judge
-    verdict = parse.parse(reply, parser=judge.front.parser, ask=judge.ask())
+def _rows(
+    task: Task, call: Call, answer: Answer, reply: Reply, asker: _Asker
+) -> list[dict[str, object]]:
+    verdicts = read(asker.source.judge, reply, shown=len(task.completion_ids))
     cost = 0 if call.call_id in asker.charged else answer.cost_microusd
     asker.charged.add(call.call_id)
     asker.commit.report.cost_microusd += cost
-    return row_of(
+    return rows_of(
         task,
-        verdict,
+        verdicts,
         asker.source,
         raw=reply.raw,
         call_id=call.call_id,
@@ -194,6 +195,9 @@ def body_of(block: Block, task: Task, source: Source) -> dict[str, Any]:
         body |= {"logprobs": True, "top_logprobs": front.logprobs}
     if front.response_format is not None:
         body["response_format"] = front.response_format
+    if front.json_schema is not None:
+        wanted = {"name": "verdict", "strict": True, "schema": front.json_schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": wanted}
     # The endpoint's own fields last: a vendor that wants max_completion_tokens can be told so.
     body |= endpoint.extra_body
     return {name: value for name, value in body.items() if value is not None}

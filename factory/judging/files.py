@@ -11,113 +11,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from factory import rooms
 from factory.errors import RecipeError
-from factory.judging import parse, render, verifiers
+from factory.judging import parse, rankings, render, verifiers
+from factory.judging.front import ASKING, Aspect, Front, Panel, Reward, ScaleSpec, Thresholds
 from factory.rows import content_id
 
-Kind = Literal["pointwise", "pairwise", "verifier"]
-_Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScaleSpec(_Strict):
-    """The ends of the judge's scale, both included."""
-
-    min: float
-    max: float
-    integer: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ScaleSpec:
-        if self.min >= self.max:
-            raise ValueError("min must be below max")
-        return self
-
-
-class Aspect(_Strict):
-    """One question of a judge: one call per aspect and completion."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    ask: str
-    levels: dict[int, str] = {}
-    """What each score means."""
-    note: str = ""
-
-
-class Thresholds(_Strict):
-    """Rates above which a judge is stopped before it costs more, and what an audit asks of it."""
-
-    unparsed: _Share = 1.0
-    refused: _Share = 1.0
-    truncated: _Share = 1.0
-    error: _Share = 1.0
-    after: Annotated[int, Field(ge=1)] = 100
-    """Judgements before the rates are believed."""
-    agreement: _Share = 0.0
-    """Least agreement with people, without ties, that an audit lets pass."""
-    consistent: _Share = 0.0
-    """Pairwise: least share of pairs with one verdict in both orders that an audit lets pass."""
-
-
-class Front(_Strict):
-    """The front matter of a judge's file."""
-
-    kind: Kind
-    description: str
-    scale: ScaleSpec = ScaleSpec(min=0, max=1)
-    aspects: tuple[Aspect, ...] = ()
-    orders: Literal["both", "one"] = "both"
-    """Pairwise: ask both orders, or one that is drawn by hash."""
-    parser: str = ""
-    parser_args: dict[str, str | int | float | bool] = {}
-    max_tokens: Annotated[int, Field(ge=1)] = 1024
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    logprobs: Annotated[int, Field(ge=1, le=20)] | None = None
-    """How many top log-probabilities to ask for."""
-    response_format: dict[str, object] | None = None
-    """Passed to the endpoint as it is, for servers with structured output."""
-    verifier: str = ""
-    verifier_args: dict[str, object] = {}
-    timeout_s: Annotated[float, Field(gt=0)] = 20.0
-    """Verifiers in a child process: seconds a text may take."""
-    max_chars: Annotated[int, Field(ge=1)] | None = None
-    """Texts above it are not sent: a row with status `error`, never a cut text."""
-    thresholds: Thresholds = Thresholds()
-
-    @model_validator(mode="after")
-    def _whole(self) -> Front:
-        if self.kind == "verifier":
-            if not self.verifier:
-                raise ValueError("a verifier judge needs `verifier`")
-            return self
-        if self.verifier or self.verifier_args:
-            raise ValueError(f"`verifier` belongs to kind verifier, not {self.kind}")
-        fitting = parse.PAIRWISE if self.kind == "pairwise" else parse.POINTWISE
-        if self.parser not in fitting:
-            near = difflib.get_close_matches(self.parser, fitting, n=1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise ValueError(
-                f"parser {self.parser!r} is none for {self.kind}{hint} "
-                f"(there are {', '.join(sorted(fitting))})"
-            )
-        if self.parser.startswith("logprob_") and self.logprobs is None:
-            raise ValueError(f"parser {self.parser} needs `logprobs`")
-        names = [a.name for a in self.aspects]
-        if len(set(names)) < len(names):
-            raise ValueError("two aspects have one name")
-        return self
+__all__ = ["Aspect", "Front", "Judge", "ScaleSpec", "Thresholds", "listed", "load", "read"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +33,7 @@ class Judge:
     sha: str
     front: Front
     template: render.Template | None
-    """None for verifiers."""
+    """None for judges that ask no model."""
 
     @property
     def aspects(self) -> tuple[str, ...]:
@@ -138,9 +43,17 @@ class Judge:
     @property
     def parser(self) -> str:
         """What reads the answer, with its version: `rating/1`, `gsm8k/1`."""
-        if self.front.kind == "verifier":
-            return f"{self.front.verifier}/{verifiers.find(self.front.verifier).version}"
-        return parse.parser_name(self.front.parser)
+        front = self.front
+        if front.kind == "verifier":
+            return f"{front.verifier}/{verifiers.find(front.verifier).version}"
+        if front.panel is not None:
+            return f"panel_{front.panel.rule}/1"
+        if front.reward is not None:
+            return f"reward_{front.reward.engine}/1"
+        if front.kind in ("human", "revise"):
+            return f"{front.parser or 'people'}/1"
+        named = rankings if front.kind == "listwise" else parse
+        return named.parser_name(front.parser)
 
     def identity(self, model: str = "", options: object = None) -> str:
         """The judge's id: file, model, the endpoint's own options and the parser's version."""
@@ -195,9 +108,10 @@ def read(text: str, *, name: str, sha: str) -> Judge:
             verifiers.find(front.verifier)
         except RecipeError as bad:
             raise _wrong(file, f"verifier: {bad.message}") from bad
+    if front.kind not in ASKING:
         return Judge(name=name, sha=sha, front=front, template=None)
     try:
-        template = render.compile_body(parts[2] or "", pairwise=front.kind == "pairwise")
+        template = render.compile_body(parts[2] or "", kind=front.kind)
     except render.BadTemplate as bad:
         line = parts[1].count("\n") + 3 + bad.line
         raise _wrong(file, f"line {line}: {bad}" if bad.line else str(bad)) from bad
@@ -233,7 +147,8 @@ def _complaints(bad: ValidationError) -> Iterator[str]:
 
 def _fields(location: tuple[int | str, ...]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
-        "scale": ScaleSpec, "aspects": Aspect, "thresholds": Thresholds,
+        "scale": ScaleSpec, "aspects": Aspect, "thresholds": Thresholds, "panel": Panel,
+        "reward": Reward,
     }  # fmt: skip
     inside = str(location[0]) if len(location) > 1 else ""
     return list(models.get(inside, Front).model_fields)

@@ -148,7 +148,7 @@ def _json(reply: Reply, ask: Ask) -> Verdict:
     Arguments: `key` ("score", for pairs "winner"), `first`, `second`, `tie` (the words for a pair).
     """
     key = ask.text("key", "winner" if ask.pairwise else "score")
-    values = [v[key] for v in _objects(reply.text) if key in v]
+    values = [v[key] for v in objects(reply.text) if key in v]
     return _one([_json_value(value, ask) for value in values], missing="no_json_verdict")
 
 
@@ -168,7 +168,7 @@ def _json_value(value: object, ask: Ask) -> Verdict:
         return failed("unparsed", "off_scale")
 
 
-def _objects(text: str) -> list[dict[str, object]]:
+def objects(text: str) -> list[dict[str, object]]:
     """Every outermost JSON object in the text; at most 50 openings are tried."""
     decoder, found, at = json.JSONDecoder(), list[dict[str, object]](), 0
     for _ in range(50):
@@ -235,6 +235,9 @@ PARSERS: dict[str, tuple[str, Parser]] = {
 
 PAIRWISE = frozenset({"pair", "five_way", "result", "json", "logprob_pair"})
 POINTWISE = frozenset({"rating", "bracket", "result", "json", "logprob_rating"})
+LISTWISE = frozenset({"ratings", "ranking", "json_ranking", "json_scores"})
+REVISE = frozenset({"revision"})
+"""Parsers that fit each kind; those of lists and revisions are in `rankings`."""
 
 _REFUSAL = re.compile(
     r"\b(?:i\s?['\u2019]?m sorry\b|i apologi[sz]e\b|i (?:can['\u2019]?t|cannot|can not|"
@@ -263,20 +266,35 @@ def parse(reply: Reply, *, parser: str, ask: Ask) -> Verdict:
         parser: a name in `PARSERS`.
         ask: scale, kind and arguments from the judge's file.
     """
+    missing = unusable(reply, by_token=parser.startswith("logprob_"))
+    if missing is not None:
+        return missing
+    verdict = PARSERS[parser][1](reply, ask)
+    if verdict.status == "ok":
+        said = _RATIONALE.search(reply.text)
+        return replace(verdict, rationale=said[1].strip()) if said else verdict
+    return failed("refused", "refused_in_words") if refuses(reply.text) else verdict
+
+
+def unusable(reply: Reply, *, by_token: bool = False) -> Verdict | None:
+    """The verdict on a reply that holds none: an error, a refusal, a cut or an empty text."""
     if reply.error:
         return failed("error", reply.error)
     if reply.refusal is not None or reply.finish_reason == "content_filter":
         return failed("refused", "refused_by_endpoint")
-    by_token = parser.startswith("logprob_")
     # A verdict read from one token is whole by construction; a text that was cut is not.
     if reply.finish_reason == "length" and not by_token:
         return failed("truncated", "token_limit")
     if not by_token and not reply.text.strip():
         return failed("unparsed", "empty_reply")
-    verdict = PARSERS[parser][1](reply, ask)
-    if verdict.status == "ok":
-        said = _RATIONALE.search(reply.text)
-        return replace(verdict, rationale=said[1].strip()) if said else verdict
-    if _REFUSAL.search(reply.text[:300]):
-        return failed("refused", "refused_in_words")
-    return verdict
+    return None
+
+
+def refuses(text: str) -> bool:
+    """Whether a reply without a verdict says that it will give none."""
+    return _REFUSAL.search(text[:300]) is not None
+
+
+def read(parser: str, text: str, ask: Ask) -> Verdict:
+    """What a parser reads in a part of a reply."""
+    return PARSERS[parser][1](Reply(text=text), ask)

@@ -10,6 +10,8 @@ from typing import Any
 from factory.judging.files import Judge
 from factory.rows import content_id, judgement_id_of, share_of
 
+Shown = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -60,40 +62,52 @@ def plan(
             for aspect in judge.aspects:
                 for replicate in range(replicates):
                     tasks.append(
-                        Task(
-                            judgement_id=judgement_id_of(
-                                kind=judge.front.kind,
-                                judge_id=judge_id,
-                                completion_ids=shown,
-                                aspect=aspect,
-                                replicate=replicate,
-                            ),
-                            prompt_id=prompt_id,
-                            completion_ids=shown,
-                            aspect=aspect,
-                            replicate=replicate,
-                            bucket=listed[0].bucket,
+                        task_of(
+                            judge, shown, judge_id=judge_id, prompt_id=prompt_id, aspect=aspect,
+                            replicate=replicate, bucket=listed[0].bucket,
                         )
-                    )
+                    )  # fmt: skip
     return tasks
 
 
-def again(judge: Judge, row: Mapping[str, Any], *, judge_id: str) -> Task:
-    """The next replicate of a judgement that is there, from its row."""
-    shown, aspect, replicate = tuple(row["completion_ids"]), row["aspect"], row["replicate"] + 1
+def task_of(
+    judge: Judge,
+    shown: Shown,
+    *,
+    judge_id: str,
+    prompt_id: str,
+    aspect: str,
+    replicate: int,
+    bucket: int,
+) -> Task:
+    """One question with its id. A list's is the id of the row of its first text."""
+    ids = [shown[0], *shown] if judge.front.kind == "listwise" else shown
     identity = judgement_id_of(
         kind=judge.front.kind,
         judge_id=judge_id,
-        completion_ids=shown,
+        completion_ids=ids,
         aspect=aspect,
         replicate=replicate,
     )
     return Task(
         judgement_id=identity,
-        prompt_id=row["prompt_id"],
+        prompt_id=prompt_id,
         completion_ids=shown,
         aspect=aspect,
         replicate=replicate,
+        bucket=bucket,
+    )
+
+
+def again(judge: Judge, row: Mapping[str, Any], *, judge_id: str) -> Task:
+    """The next replicate of a judgement that is there, from its row."""
+    return task_of(
+        judge,
+        tuple(row["completion_ids"]),
+        judge_id=judge_id,
+        prompt_id=row["prompt_id"],
+        aspect=row["aspect"],
+        replicate=row["replicate"] + 1,
         bucket=row["bucket"],
     )
 
@@ -101,6 +115,9 @@ def again(judge: Judge, row: Mapping[str, Any], *, judge_id: str) -> Task:
 def _shown(
     judge: Judge, candidates: Sequence[Candidate], *, comparisons: int, seed: int
 ) -> Iterator[tuple[str, ...]]:
+    if judge.front.kind == "listwise":
+        yield from lists(judge, candidates, seed=seed)
+        return
     if judge.front.kind != "pairwise":
         yield from ((c.completion_id,) for c in candidates)
         return
@@ -111,6 +128,26 @@ def _shown(
         else:
             swap = share_of(content_id("order", [first, second]), str(seed)) < 0.5
             yield (second, first) if swap else (first, second)
+
+
+def lists(judge: Judge, candidates: Sequence[Candidate], *, seed: int) -> Iterator[Shown]:
+    """The different texts of a prompt in an order drawn by hash, and that order reversed.
+
+    More texts than the judge takes at once are shared out evenly; one text alone has no rank. Of
+    copies the lowest id stands for all.
+    """
+    first: dict[str, str] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.text_hash, candidate.completion_id)
+    drawn = sorted(first.values(), key=lambda i: (share_of(i, f"list:{seed}"), i))
+    if len(drawn) < 2:
+        return
+    parts = -(-len(drawn) // judge.front.at_most)
+    for part in range(parts):
+        shown = tuple(drawn[part::parts])
+        yield shown
+        if judge.front.orders == "both":
+            yield shown[::-1]
 
 
 def pairs(candidates: Sequence[Candidate], *, seed: int) -> Iterator[tuple[str, str]]:

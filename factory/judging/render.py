@@ -28,8 +28,13 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 )
 _MARK = re.compile(r"^<!--\s*(system|user)\s*-->[ \t]*\n", re.MULTILINE)
 _COMMON = frozenset({"prompt", "reference", "aspect", "scale", "args"})
-POINTWISE_NAMES = _COMMON | {"completion"}
-PAIRWISE_NAMES = _COMMON | {"first", "second"}
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "pointwise": ("completion",),
+    "revise": ("completion",),
+    "pairwise": ("first", "second"),
+    "listwise": ("answers",),
+}
+"""What a body of each kind shows. A listwise one also knows `count`, how many answers there are."""
 
 
 class BadTemplate(Exception):
@@ -45,16 +50,17 @@ class Template:
     """A compiled body: (role, template) in the order they are sent."""
 
     parts: tuple[tuple[str, jinja2.Template], ...]
+    kind: str = "pointwise"
 
 
-def compile_body(body: str, *, pairwise: bool) -> Template:
+def compile_body(body: str, *, kind: str) -> Template:
     """Compile a body and check that it uses known names and shows the texts.
 
     Raises:
         BadTemplate: naming what is wrong and the nearest valid name.
     """
-    allowed = PAIRWISE_NAMES if pairwise else POINTWISE_NAMES
-    shown = {"first", "second"} if pairwise else {"completion"}
+    shown = set(_SHOWN[kind])
+    allowed = _COMMON | shown | ({"count"} if kind == "listwise" else set())
     try:
         tree = _ENVIRONMENT.parse(body)
         used = meta.find_undeclared_variables(tree)
@@ -71,7 +77,7 @@ def compile_body(body: str, *, pairwise: bool) -> Template:
         raise BadTemplate(f"the body never shows {{{{ {name} }}}}")
     if parts[-1][0] != "user":
         raise BadTemplate("the last part must be the user's")
-    return Template(parts)
+    return Template(parts, kind)
 
 
 def _split(body: str) -> list[tuple[str, str]]:
@@ -128,7 +134,7 @@ def messages_for(
     Args:
         template: a compiled body.
         conversation: the prompt's messages.
-        texts: one completion, or two in the order shown.
+        texts: the completions in the order shown: one, two, or for a list any number.
         reference: the prompt's known answer.
         aspect: the aspect asked for, with `ask`, `levels` and `note`.
         scale: with `min` and `max`.
@@ -141,7 +147,10 @@ def messages_for(
     said = [(_LABELS.get(m["role"], "MESSAGE"), storable(m["content"])) for m in conversation]
     known = None if reference is None else storable(reference)
     everything = [*clean, *(text for _, text in said), *([known] if known is not None else [])]
-    labels = ["ANSWER"] if len(clean) == 1 else ["ANSWER A", "ANSWER B"]
+    names = _SHOWN[template.kind]
+    labels = {1: ["ANSWER"], 2: ["ANSWER A", "ANSWER B"]}[len(names)]
+    if template.kind == "listwise":
+        labels = [f"ANSWER {n}" for n in range(1, len(clean) + 1)]
     blocks = [fenced(n, t, others=everything) for n, t in zip(labels, clean, strict=True)]
     values: dict[str, object] = {
         "prompt": "\n\n".join(fenced(n, t, others=everything) for n, t in said),
@@ -150,9 +159,10 @@ def messages_for(
         "scale": scale,
         "args": args or {},
     }
-    values |= dict(
-        zip(["completion"] if len(blocks) == 1 else ["first", "second"], blocks, strict=True)
-    )
+    if template.kind == "listwise":
+        values |= {"answers": "\n\n".join(blocks), "count": len(blocks)}
+    else:
+        values |= dict(zip(names, blocks, strict=True))
     try:
         made = [(role, part.render(values).strip()) for role, part in template.parts]
     except jinja2.TemplateError as bad:

@@ -10,18 +10,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from factory.judging import parse
 from factory.judging.outcomes import Reply, reply_of_raw
-from factory.judging.plan import Task
-from factory.judging.work import Source, row_of
-from factory.rows import judgement_id_of
+from factory.judging.plan import task_of
+from factory.judging.work import Source, read, row_of, subject_id
 from factory.store import CallRow, Store
 
 BATCH = 10_000
 
 _STORED = """
-select kind, aspect, prompt_id, completion_ids, status, raw, replicate, call_id, model_reported,
-  tokens_in, tokens_out, latency_ms, bucket
+select kind, aspect, prompt_id, completion_ids, completion_id, status, raw, replicate, call_id,
+  model_reported, tokens_in, tokens_out, latency_ms, bucket
 from judgements
 where judge = $judge and status <> 'error' and raw is not null
   and case
@@ -30,7 +28,8 @@ where judge = $judge and status <> 'error' and raw is not null
     else judge_id = $from_judge_id
   end
 qualify row_number() over (
-  partition by completion_ids, aspect, replicate order by created_at desc, judgement_id
+  partition by completion_ids, completion_id, aspect, replicate
+  order by created_at desc, judgement_id
 ) = 1
 order by prompt_id, judgement_id
 """
@@ -82,28 +81,27 @@ def _again(row: Mapping[str, Any], call: CallRow | None, source: Source) -> dict
         if call is not None and call.response is not None
         else reply_of_raw(row["raw"], row["status"])
     )
-    judge = source.judge
-    task = Task(
-        judgement_id=judgement_id_of(
-            kind=judge.front.kind,
-            judge_id=source.judge_id,
-            completion_ids=row["completion_ids"],
-            aspect=row["aspect"] or "",
-            replicate=row["replicate"] or 0,
-        ),
+    shown = tuple(row["completion_ids"])
+    task = task_of(
+        source.judge,
+        shown,
+        judge_id=source.judge_id,
         prompt_id=row["prompt_id"],
-        completion_ids=tuple(row["completion_ids"]),
         aspect=row["aspect"] or "",
         replicate=row["replicate"] or 0,
         bucket=row["bucket"],
     )
-    verdict = parse.parse(reply, parser=judge.front.parser, ask=judge.ask())
+    verdicts = read(source.judge, reply, shown=len(shown))
     kept = ("call_id", "model_reported", "tokens_in", "tokens_out", "latency_ms")
-    return row_of(
+    subject = row["completion_id"]
+    made = row_of(
         task,
-        verdict,
+        verdicts[shown.index(subject) if len(verdicts) > 1 else 0],
         source,
         raw=reply.raw if whole else row["raw"],
         cost_microusd=0,  # the row that paid for the answer carries its price
         **{name: row[name] for name in kept},
     )
+    if source.judge.front.kind == "listwise":
+        made |= {"judgement_id": subject_id(task, subject, source), "completion_id": subject}
+    return made

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from factory.errors import Stopped
+from factory.judging import parse, rankings
 from factory.judging.files import Judge
-from factory.judging.outcomes import Verdict
+from factory.judging.outcomes import Reply, Verdict
 from factory.judging.plan import Task
 from factory.recipe import Endpoint
+from factory.rows import judgement_id_of
 from factory.store import Store
 
 
@@ -88,6 +90,47 @@ def row_of(task: Task, verdict: Verdict, source: Source, **more: object) -> dict
         "bucket": task.bucket,
         **more,
     }
+
+
+def read(judge: Judge, reply: Reply, *, shown: int) -> list[Verdict]:
+    """What a reply says: one verdict, or of a list one for each text in the order shown."""
+    kind, parser = judge.front.kind, judge.front.parser
+    if kind == "listwise":
+        return rankings.parse_list(reply, parser=parser, ask=judge.ask(), shown=shown)
+    if kind == "revise":
+        return [rankings.parse_revision(reply, ask=judge.ask())]
+    return [parse.parse(reply, parser=parser, ask=judge.ask())]
+
+
+_OF_THE_CALL = ("cost_microusd", "tokens_in", "tokens_out", "latency_ms")
+
+
+def rows_of(
+    task: Task, verdicts: Sequence[Verdict], source: Source, **more: object
+) -> list[dict[str, object]]:
+    """The rows of an answer: one, or of a list one for each text; the first has the bill."""
+    if source.judge.front.kind != "listwise":
+        return [row_of(task, verdicts[0], source, **more)]
+    verdicts = list(verdicts) * (len(task.completion_ids) if len(verdicts) == 1 else 1)
+    rows: list[dict[str, object]] = []
+    for subject, verdict in zip(task.completion_ids, verdicts, strict=True):
+        row = row_of(task, verdict, source, **more)
+        row |= {"judgement_id": subject_id(task, subject, source), "completion_id": subject}
+        if rows:
+            row |= {name: 0 if name == "cost_microusd" else None for name in _OF_THE_CALL}
+        rows.append(row)
+    return rows
+
+
+def subject_id(task: Task, subject: str, source: Source) -> str:
+    """Id of a list's row about one of its texts."""
+    return judgement_id_of(
+        kind=source.judge.front.kind,
+        judge_id=source.judge_id,
+        completion_ids=[subject, *task.completion_ids],
+        aspect=task.aspect,
+        replicate=task.replicate,
+    )
 
 
 class Tally(Protocol):
