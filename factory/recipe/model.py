@@ -3,84 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from factory.errors import RecipeError
+from factory.recipe.prompts import Pool, Prompts
 from factory.recipe.sampling import LATER_FIELDS, Sampling
 from factory.recipe.section import Section, without_defaults
 from factory.rows import content_id
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Pool(Section):
-    """Prompts from files, from a Hugging Face dataset, or made by a generator."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    files: tuple[str, ...] = ()
-    dataset: str | None = None
-    """A Hugging Face dataset: `owner/name`, or a directory made by `save_to_disk`."""
-    make: str | None = None
-    """A generator, as `toyworld`."""
-    rows: int | None = Field(default=None, gt=0)
-    map: dict[str, str] = Field(default_factory=dict)
-    license: str = ""
-    domain: str = ""
-    lang: str = ""
-    weight: float = Field(default=1.0, gt=0)
-    against: tuple[str, ...] = ()
-    """Benchmarks that the pool is kept clean of: files, `hf:` names, or pools listed before it."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Pool:
-        if sum((bool(self.files), self.dataset is not None, self.make is not None)) != 1:
-            raise ValueError("a pool needs exactly one of files, dataset, make")
-        return self
-
-
-class Splits(Section):
-    """Shares of the prompts that are kept from training, by hash."""
-
-    gate: Share = 0.1
-    dev: Share = 0.02
-
-
-class Clean(Section):
-    """What is left out of every pool as it is read or made; `drops` keeps each with its reason."""
-
-    near_duplicates: bool = False
-    similarity: float = Field(default=0.8, gt=0, le=1)
-    """Share of word 3-grams from which on a prompt is a near-duplicate of one that is kept."""
-    lang: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
-    """Languages to keep, as `en`; a text whose language cannot be told is kept."""
-    min_chars: int | None = Field(default=None, gt=0)
-    max_chars: int | None = Field(default=None, gt=0)
-
-
-class Strata(Section):
-    """Parts of a pool that a round draws in fixed shares."""
-
-    by: Literal["domain", "lang"]
-    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """Value -> how many times its own share it gets; 1 where a value is not named."""
-
-
-class Prompts(Section):
-    """Where prompts come from and how many a round uses."""
-
-    pools: tuple[Pool, ...] = Field(min_length=1)
-    split: Splits = Splits()
-    per_round: int = Field(default=1000, gt=0)
-    reuse: bool = False
-    """Whether a later round may draw a prompt again while fresh ones are left."""
-    clean: Clean = Clean()
-    strata: Strata | None = None
-    steer: bool = False
-    """Draw prompts less often whose samples were all right or all wrong in earlier rounds."""
-
 
 class Starter(Section):
     """A first checkpoint made here: random weights, fine-tuned on demonstrations."""
@@ -238,6 +170,14 @@ class Recipe(Section):
         for judge, endpoint in self.judging.assign.items():
             if endpoint not in self.judging.endpoints:
                 raise ValueError(f"judging.assign.{judge}: no endpoint is called {endpoint!r}")
+        for pool in self.prompts.pools:
+            asked = pool.making.endpoint
+            if asked is not None and asked not in self.judging.endpoints:
+                known = ", ".join(self.judging.endpoints) or "none"
+                raise ValueError(
+                    f"pool {pool.name}: making.endpoint: judging.endpoints has no {asked!r}; "
+                    f"there are: {known}"
+                )
         return self
 
     @property
@@ -266,7 +206,7 @@ class Recipe(Section):
         without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
         without_defaults(body["sampling"], Sampling, LATER_FIELDS)
         for pool in body["prompts"]["pools"]:
-            without_defaults(pool, Pool, ("against",))
+            without_defaults(pool, Pool, ("against", "making"))
         return content_id("recipe", body)
 
     @property
