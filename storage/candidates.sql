@@ -25,7 +25,9 @@ train_prompts as (
 in_scope as (
   select
     c.prompt_id, c.completion_id, c.model_id, c.text_hash, c.token_hash, c.n_tokens,
-    c.finish_reason, c.origin, c.retokenised, c.bucket
+    c.finish_reason, c.origin, c.retokenised, c.bucket,
+    -- What was sampled with a principle in front is trained without it.
+    c.given_token_ids is not null as was_guided
   from completions c
   semi join train_prompts p on p.prompt_id = c.prompt_id
   left join drawn d
@@ -84,7 +86,7 @@ joined as (
     array_to_string(list_sort($judges), '+') as judge,
     coalesce(c.finish_reason in ('stop', 'recorded'), false)
       and (f.text_hash is null or v.completion_id is not null) as can_be_chosen,
-    coalesce(c.model_id = $policy_model_id, false) as on_policy,
+    coalesce(c.model_id = $policy_model_id and not c.was_guided, false) as on_policy,
     -- MD5 is the same in every version of every database; row order and random() are not.
     left(md5(c.completion_id || '/' || $seed::varchar), 12) as lot
   from in_scope c

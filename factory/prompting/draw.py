@@ -42,6 +42,8 @@ _POOL = """
     left join earlier e using (prompt_id)
     anti join contaminated c on c.prompt_id = p.prompt_id and c.pool = p.pool
     where p.split = $purpose and p.pool in (select unnest($pools)) and p.messages is not null
+      -- A conversation is gone on with in its own round, never drawn.
+      and p.parent_completion_id is null
 """
 _POOLS = "select pool, split, count(*) as n from prompts where messages is not null group by all"
 
@@ -269,6 +271,16 @@ def _there_are_some(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`n` samples of a prompt by one model with one set of parameters."""
+
+    prompt_id: str
+    model_id: str
+    params_id: str
+    n: int
+
+
 def append_draws(
     store: Store,
     *,
@@ -282,18 +294,39 @@ def append_draws(
     run_id: str,
 ) -> int:
     """Fix a draw: which prompts a model answers in a round, `n` times each. Returns rows added."""
-    rows = [
-        {
-            "draw_id": content_id("draw", [run_id, round, purpose, prompt_id, model_id, params_id]),
-            "round": round,
-            "purpose": purpose,
-            "prompt_id": prompt_id,
-            "model_id": model_id,
-            "params_id": params_id,
-            "seed": seed,
-            "n": n,
-            "bucket": bucket_of(prompt_id),
-        }
-        for prompt_id in prompt_ids
-    ]
+    asked = [Asked(prompt_id, model_id, params_id, n) for prompt_id in prompt_ids]
+    return append_asked(store, asked, seed=seed, round=round, purpose=purpose, run_id=run_id)
+
+
+def append_asked(
+    store: Store,
+    asked: Iterable[Asked],
+    *,
+    seed: int,
+    round: int,
+    purpose: str,
+    run_id: str,
+    wave: int = 0,
+) -> int:
+    """Fix what a wave of a round asks for, in one commit. Returns rows added.
+
+    `n` counts from the first sample: a later wave with a larger `n` asks for what is between.
+    """
+    rows: list[dict[str, Any]] = []
+    for each in asked:
+        what = [run_id, round, purpose, each.prompt_id, each.model_id, each.params_id]
+        rows.append(
+            {
+                "draw_id": content_id("draw", [*what, wave] if wave else what),
+                "round": round,
+                "purpose": purpose,
+                "prompt_id": each.prompt_id,
+                "model_id": each.model_id,
+                "params_id": each.params_id,
+                "seed": seed,
+                "n": each.n,
+                "wave": wave,
+                "bucket": bucket_of(each.prompt_id),
+            }
+        )
     return store.append("draws", rows, run_id=run_id)

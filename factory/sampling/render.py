@@ -28,30 +28,31 @@ class TemplateRejects(FactoryError):
 class Renderer:
     """One model's tokenizer and chat template.
 
-    Args:
-        model_dir: a Hugging Face model directory.
-        fold_system: for templates that reject a system turn: put its text in front of the first
-            user turn, two newlines between. Off by default, since it changes what is asked; the
-            prompt is then dropped with the reason `template_rejects_prompt`.
-
     Raises:
         UserError: when the directory has no tokenizer or no chat template.
     """
 
-    def __init__(self, model_dir: Path, *, fold_system: bool = False) -> None:
+    def __init__(self, model_dir: Path) -> None:
         read_config(model_dir)
         require_tokenizer(model_dir)
         self.template = chat_template(model_dir)
         self.tokenizer = load_tokenizer(model_dir)
-        self.fold_system = fold_system
         bos = self.tokenizer.bos_token_id
         # Whether this tokenizer puts BOS in front of plain text is how a model says it needs one.
         wants_bos = bos is not None and self.tokenizer("a")["input_ids"][:1] == [bos]
         self._bos: int | None = bos
         self._wants_bos = wants_bos
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def render(
+        self, messages: Sequence[Mapping[str, str]], *, fold_system: bool = False
+    ) -> list[int]:
         """Token ids of a prompt, ending where the assistant's turn begins.
+
+        Args:
+            messages: the prompt.
+            fold_system: where the template rejects a system turn, put its text in front of the
+                first user turn, two newlines between. Off by default, since it changes what is
+                asked; the prompt is then dropped with the reason `template_rejects_prompt`.
 
         Raises:
             TemplateRejects: when the template does not accept the messages.
@@ -60,7 +61,7 @@ class Renderer:
         try:
             return self._one_bos(self._apply(normal))
         except TemplateRejects:
-            if not (self.fold_system and normal[0]["role"] == "system" and len(normal) > 1):
+            if not (fold_system and normal[0]["role"] == "system" and len(normal) > 1):
                 raise
         first = f"{normal[0]['content']}\n\n{normal[1]['content']}"
         return self._one_bos(self._apply([{"role": "user", "content": first}, *normal[2:]]))
@@ -133,7 +134,9 @@ def tokenise_completion(
 class CharacterRenderer:
     """Messages as characters, for the echo engine where there is no model directory."""
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def render(
+        self, messages: Sequence[Mapping[str, str]], *, fold_system: bool = False
+    ) -> list[int]:
         """Code points of the contents, one message a line."""
         text = "\n".join(m["content"] for m in normal_messages(messages))
         return [ord(c) for c in text]

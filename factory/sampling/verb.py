@@ -18,7 +18,6 @@ from typing import Any
 from factory.errors import StageFailed, UserError
 from factory.rows import (
     SamplingParams,
-    base_seed,
     bucket_of,
     completion_id_of,
     content_id,
@@ -27,40 +26,16 @@ from factory.rows import (
 )
 from factory.sampling.base import Sampler
 from factory.sampling.identity import ModelIdentity, context_length
-from factory.sampling.render import TemplateRejects, renderer_for
-from factory.sampling.requests import Sampled, SampleRequest
+from factory.sampling.render import renderer_for
+from factory.sampling.requests import Sampled
+from factory.sampling.shards import Ask, Shard, Wanted, asks_of, request_id
 from factory.store import Store
+
+__all__ = ["Shard", "Wanted", "known_params", "plan", "register_model", "register_params",
+           "sample_shard"]  # fmt: skip
 
 STAGE = "sample"
 _IDS_AT_ONCE = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Samples `first_idx` to `first_idx + n - 1` of one prompt."""
-
-    prompt_id: str
-    first_idx: int
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The unit of sampling work. `context` is prompt plus completion in tokens, None if unknown."""
-
-    shard_id: str
-    model_id: str
-    model_dir: Path
-    params: SamplingParams
-    seed: int
-    context: int | None
-    wanted: tuple[Wanted, ...]
-    round: int | None = None
-
-    @property
-    def n_completions(self) -> int:
-        """How many completions it asks for."""
-        return sum(w.n for w in self.wanted)
 
 
 def register_model(
@@ -99,6 +74,14 @@ def register_params(store: Store, params: SamplingParams, *, run_id: str) -> int
         "json": json.dumps(params.as_dict(), sort_keys=True),
     }
     return store.append("params", [row], run_id=run_id)
+
+
+def known_params(store: Store, params_id: str, *, base: SamplingParams) -> SamplingParams:
+    """The parameters of an id: `base` where it is theirs, else as they were registered."""
+    if base.params_id == params_id:
+        return base
+    known = store.rows("select json from params where params_id = $id", {"id": params_id})
+    return SamplingParams.from_dict(json.loads(known[0]["json"])) if known else base
 
 
 # --- planning -----------------------------------------------------------------------------------
@@ -190,7 +173,7 @@ class _Maker:
 
     def _gaps(self, prompt_id: str, n: int, lacking: set[tuple[str, int]]) -> Iterator[Wanted]:
         """Runs of neighbouring samples that are missing; a prompt that was dropped has none."""
-        key = _request_id(prompt_id, self.model_id, self.params, self.context)
+        key = request_id(prompt_id, self.model_id, self.params, self.context)
         if key in self.dropped:
             return
         first: int | None = None
@@ -221,11 +204,6 @@ class _Maker:
         )
 
 
-def _request_id(prompt_id: str, model_id: str, params: SamplingParams, context: int | None) -> str:
-    """What is dropped when a prompt cannot be sampled; a longer context is another request."""
-    return content_id("request", [prompt_id, model_id, params.params_id, context])
-
-
 # --- sampling -----------------------------------------------------------------------------------
 
 
@@ -240,9 +218,11 @@ def sample_shard(store: Store, sampler: Sampler, shard: Shard, *, run_id: str) -
         StageFailed: when the engine died or did not answer exactly what was asked; nothing of the
             shard is then in the lake.
     """
-    requests, drops = _requests(store, shard, sampler)
-    samples = sampler.sample(requests, shard.params)
-    asked = {(r.prompt_id, r.first_idx + j): r for r in requests for j in range(r.n)}
+    renderer = renderer_for(shard.model_dir, engine=sampler.engine)
+    asks, drops = asks_of(store, shard, sampler, renderer)
+    samples = sampler.sample([ask.request for ask in asks], shard.params)
+    asked = {(a.request.prompt_id, a.request.first_idx + j): a
+             for a in asks for j in range(a.request.n)}  # fmt: skip
     answered = {(s.prompt_id, s.sample_idx): s for s in samples}
     if answered.keys() != asked.keys() or len(samples) != len(asked):
         raise StageFailed(
@@ -271,66 +251,9 @@ def _nan_drop(row: Mapping[str, Any], round: int | None) -> dict[str, Any]:
     }
 
 
-def _requests(
-    store: Store, shard: Shard, sampler: Sampler
-) -> tuple[list[SampleRequest], list[dict[str, Any]]]:
-    renderer = renderer_for(shard.model_dir, engine=sampler.engine)
-    limit = min(shard.context or sampler.max_model_len, sampler.max_model_len)
-    messages = _messages(store, sorted({w.prompt_id for w in shard.wanted}))
-    requests: list[SampleRequest] = []
-    drops: dict[str, dict[str, Any]] = {}
-
-    def drop(prompt_id: str, reason: str, detail: str) -> None:
-        drops[prompt_id] = {
-            "item_kind": "request",
-            "item_id": _request_id(prompt_id, shard.model_id, shard.params, shard.context),
-            "prompt_id": prompt_id,
-            "reason": reason,
-            "detail": detail[:500],
-            "round": shard.round,
-        }
-
-    for wanted in shard.wanted:
-        if wanted.prompt_id not in messages:
-            drop(wanted.prompt_id, "prompt_missing", "the table prompts has no such prompt")
-            continue
-        try:
-            ids = renderer.render(messages[wanted.prompt_id])
-        except (TemplateRejects, ValueError) as error:
-            drop(wanted.prompt_id, "template_rejects_prompt", str(error))
-            continue
-        if not ids or len(ids) + shard.params.max_tokens > limit:
-            drop(
-                wanted.prompt_id,
-                "prompt_too_long" if ids else "template_rejects_prompt",
-                f"{len(ids)} prompt tokens + {shard.params.max_tokens} max_tokens > {limit}",
-            )
-            continue
-        first = base_seed(
-            prompt_id=wanted.prompt_id,
-            model_id=shard.model_id,
-            params_id=shard.params.params_id,
-            seed=shard.seed,
-        )
-        requests.append(
-            SampleRequest(
-                wanted.prompt_id, ids, wanted.first_idx, wanted.n, first + wanted.first_idx
-            )
-        )
-    return requests, list(drops.values())
-
-
-def _messages(store: Store, prompt_ids: list[str]) -> dict[str, list[dict[str, str]]]:
-    rows = store.rows(
-        "select prompt_id, any_value(messages) as messages from prompts "
-        "where list_contains($ids, prompt_id) group by prompt_id",
-        {"ids": prompt_ids},
-    )
-    return {row["prompt_id"]: json.loads(row["messages"]) for row in rows}
-
-
-def _row(shard: Shard, sampler: Sampler, request: SampleRequest, sample: Sampled) -> dict[str, Any]:
+def _row(shard: Shard, sampler: Sampler, ask: Ask, sample: Sampled) -> dict[str, Any]:
     """A completion's row; an empty completion is a completion."""
+    given, plain = ask.request.prompt_token_ids, ask.plain
     logprobs = sample.logprobs
     return {
         "completion_id": completion_id_of(
@@ -347,9 +270,10 @@ def _row(shard: Shard, sampler: Sampler, request: SampleRequest, sample: Sampled
         "seed": shard.seed,
         "text": sample.text,
         "text_hash": text_hash(sample.text),
-        "prompt_token_ids": request.prompt_token_ids,
+        "prompt_token_ids": plain,
+        "given_token_ids": None if given == plain else given,
         "token_ids": sample.token_ids,
-        "token_hash": token_hash(request.prompt_token_ids, sample.token_ids),
+        "token_hash": token_hash(plain, sample.token_ids),
         "logprobs": logprobs,
         "logprob_sum": None if logprobs is None else sum(logprobs),
         "n_tokens": len(sample.token_ids),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory.errors import UserError
 from factory.recipe import Recipe, Sampling, load
-from factory.stages import models
+from factory.stages import models, waves
 from factory.stages.progress import Progress
 from factory.stages.run import Run, run_by_hand
 from factory.store import Store
@@ -53,15 +53,20 @@ def sample(
         model_id = models.find(store, model, kind="policy", run_id=run_id)
         path = models.check_unchanged(store, model_id)
         prompt_ids = _prompts(store, pools=pools, split=split, limit=limit)
-        params = settings.params()
-        draw = {
-            "model_id": model_id, "params_id": params.params_id, "seed": seed,
-            "n": n or settings.n, "prompt_ids": prompt_ids,
-        }  # fmt: skip
-        shards = plan(
-            store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
-            max_model_len=settings.max_model_len, run_id=run_id,
+        asked = waves.grouped(
+            waves.variety_of(store, settings), prompt_ids, model_id=model_id, seed=seed,
+            n=n or settings.n,
         )  # fmt: skip
+        shards: list[Shard] = []
+        for (params, count), ids in asked.items():
+            draw = {
+                "model_id": model_id, "params_id": params.params_id, "seed": seed, "n": count,
+                "prompt_ids": ids,
+            }  # fmt: skip
+            shards += plan(
+                store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
+                max_model_len=settings.max_model_len, run_id=run_id,
+            )  # fmt: skip
         added = _sample(store, shards, path, settings, run_id=run_id, progress=progress)
     return {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id, "added": added}
 
@@ -109,7 +114,7 @@ def _sampling(store: Store, recipe: str | None, overrides: Sequence[str]) -> tup
 
 def _prompts(store: Store, *, pools: Sequence[str], split: str, limit: int | None) -> list[str]:
     rows = store.rows(
-        "select prompt_id from prompts where split = $split "
+        "select prompt_id from prompts where split = $split and parent_completion_id is null "
         "and (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], pool)) "
         "order by 1 limit $limit",
         {"split": split, "pools": list(pools), "limit": limit or 2**62},

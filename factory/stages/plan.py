@@ -8,8 +8,10 @@ from typing import Any
 from factory import rooms
 from factory.errors import RecipeError
 from factory.recipe import Recipe
+from factory.recipe.sampling import PLAIN
 from factory.stages.models import trainable
 
+PRINCIPLES = "prompts/principles"
 CHARS_PER_TOKEN = 4
 """A rough reading of English text, for estimates only."""
 
@@ -21,9 +23,7 @@ def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
         RecipeError: when a judge, a strategy or a setting of a stage cannot be used.
     """
     check_settings(recipe, workspace=workspace)
-    sampled = recipe.prompts.per_round * (
-        recipe.sampling.n + sum(r.n for r in recipe.sampling.references)
-    )
+    sampled = recipe.prompts.per_round * _answers(recipe)
     held_out = recipe.gate.prompts * recipe.gate.samples
     judges = [_judge(recipe, name, sampled, held_out, workspace) for name in recipe.judging.judges]
     strategies = [recipe.pairing.strategy, *([recipe.pairing.sft] if recipe.pairing.sft else [])]
@@ -51,6 +51,14 @@ def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
     }
 
 
+def _answers(recipe: Recipe) -> int:
+    """Most answers a prompt gets in a round, in all its turns; adaptive plans may end with less."""
+    sampling = recipe.sampling
+    own = sampling.adaptive.up_to if sampling.adaptive else sampling.n
+    each = sorted((r.n for r in sampling.references), reverse=True)
+    return sampling.turns * (own + sum(each[: sampling.references_per_prompt]))
+
+
 def check_settings(recipe: Recipe, *, workspace: Path) -> None:
     """Refuse a recipe whose judges, strategies or training a room would refuse hours later."""
     from factory.judging.files import load as load_judge
@@ -67,6 +75,9 @@ def check_settings(recipe: Recipe, *, workspace: Path) -> None:
         validated(StarterSpec, starter.architecture, "policy.starter.architecture")
     for judge in recipe.judging.judges:
         load_judge(judge, workspace=workspace)
+    for name in recipe.sampling.vary.principles:
+        if name != PLAIN:
+            rooms.read(PRINCIPLES, name, suffix=".md", workspace=workspace)
     check_gate_judge(recipe, workspace=workspace)
     pairing = recipe.pairing
     load_strategy(pairing.strategy, workspace=workspace, kind="pairs").values(pairing.params)

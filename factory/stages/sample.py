@@ -27,14 +27,15 @@ class Session:
 
     def shards(self) -> list[Any]:
         """The shards that still miss completions, model by model."""
-        from factory.sampling.verb import plan
+        from factory.sampling.verb import known_params, plan
 
+        base = self.run.recipe.sampling.params()
         found: list[Any] = []
         for draw in self.draws:
             found += plan(
                 self.run.store,
                 draws=[draw],
-                params=self.run.recipe.sampling.params(),
+                params=known_params(self.run.store, draw["params_id"], base=base),
                 model_dir=models.directory(self.run.store, draw["model_id"]),
                 shard_size=self.run.recipe.sampling.shard,
                 max_model_len=self.run.recipe.sampling.max_model_len,
@@ -81,9 +82,12 @@ class Session:
 
 
 @contextmanager
-def policy_session(run: Run, round: int) -> Iterator[Session]:
-    """Everything a round samples before training: the policy, its held-out prompts, references."""
-    with _session(run, round, "sample", ("train", "gate")) as session:
+def policy_session(run: Run, round: int, wave: int = 0) -> Iterator[Session]:
+    """What a wave of a round samples before training: the policy, its held-out prompts, references.
+
+    What earlier waves asked for is there, or the wave would not have been drawn.
+    """
+    with _session(run, round, "sample", ("train", "gate"), wave=wave) as session:
         yield session
 
 
@@ -101,14 +105,31 @@ def gate_session(run: Run, round: int) -> Iterator[Session]:
         yield session
 
 
+# A later wave asks for more samples with a larger n: the largest is what is wanted.
+_ASKED = """
+with asked as (
+  select purpose, model_id, params_id, seed, prompt_id, max(n) as n,
+    max(coalesce(wave, 0)) as wave
+  from draws
+  where run_id = $run_id and round = $round and list_contains($purposes, purpose)
+  group by all
+)
+select purpose, model_id, params_id, seed, n, $round::integer as round,
+  list(prompt_id order by prompt_id) as prompt_ids
+from asked
+where wave = $wave
+group by all
+order by purpose desc, model_id, params_id, n
+"""
+
+
 @contextmanager
-def _session(run: Run, round: int, stage: str, purposes: tuple[str, ...]) -> Iterator[Session]:
+def _session(
+    run: Run, round: int, stage: str, purposes: tuple[str, ...], *, wave: int = 0
+) -> Iterator[Session]:
     rows = run.store.rows(
-        "select purpose, model_id, params_id, seed, n, round, "
-        "list(prompt_id order by prompt_id) as prompt_ids from draws "
-        "where run_id = $run_id and round = $round and list_contains($purposes, purpose) "
-        "group by all order by purpose desc, model_id",
-        {"run_id": run.run_id, "round": round, "purposes": list(purposes)},
+        _ASKED,
+        {"run_id": run.run_id, "round": round, "purposes": list(purposes), "wave": wave},
     )
     session = Session(run, round, stage, rows)
     wanted = sum(row["n"] * len(row["prompt_ids"]) for row in rows)

@@ -9,7 +9,7 @@ from factory.errors import UserError
 from factory.gating import champion_name, champion_of
 from factory.recipe import Pool
 from factory.rows import content_id
-from factory.stages import models
+from factory.stages import models, waves
 from factory.stages.run import Run
 
 if TYPE_CHECKING:
@@ -138,6 +138,19 @@ def _train_starter(run: Run) -> Path:
     return result.out_dir
 
 
+def _references(run: Run, policy: str) -> dict[str, int]:
+    """model_id of every reference -> answers a prompt; the policy is no reference for itself."""
+    found: dict[str, int] = {}
+    for reference in run.recipe.sampling.references:
+        path = models.locate(reference.model)
+        model_id = models.register(
+            run.store, path, kind="reference", name=reference.name, run_id=run.run_id
+        )
+        found[model_id] = reference.n
+    found.pop(policy, None)
+    return found
+
+
 def draw(run: Run, round: int) -> dict[str, Any]:
     """Fix what a round is about: its policy, its train prompts and the held-out prompts."""
     return run.once(round, "draw", lambda: _draw(run, round), quiet=True)
@@ -146,24 +159,24 @@ def draw(run: Run, round: int) -> dict[str, Any]:
 def _draw(run: Run, round: int) -> dict[str, Any]:
     from factory.prompting.draw import Purpose, Strata, append_draws, draw_prompts
     from factory.prompting.steering import Steer
+    from factory.sampling.verb import register_params
 
     recipe, store = run.recipe, run.store
     policy = champion_of(store, recipe.policy.line)
     if policy is None:
         raise UserError("there is no champion to sample from", next="prefactory status")
     models.check_unchanged(store, policy)
-    params = recipe.sampling.params()
     weights = {pool.name: pool.weight for pool in recipe.prompts.pools}
     asked = recipe.prompts.strata
     strata = Strata(by=asked.by, weights=asked.weights) if asked else None
     steer = Steer(judge=recipe.pair_judge, samples=recipe.sampling.n)
     drawn: dict[str, Any] = {"policy": policy, "notes": []}
-    plan: list[tuple[Purpose, str, int, int]] = [
-        ("train", policy, recipe.prompts.per_round, recipe.sampling.n),
-        ("gate", policy, recipe.gate.prompts, recipe.gate.samples),
+    plan: list[tuple[Purpose, int]] = [
+        ("train", recipe.prompts.per_round),
+        ("gate", recipe.gate.prompts),
     ]
     chosen: dict[str, list[str]] = {}
-    for purpose, model_id, wanted, n in plan:
+    for purpose, wanted in plan:
         found = draw_prompts(
             store,
             run_id=run.run_id,
@@ -180,19 +193,14 @@ def _draw(run: Run, round: int) -> dict[str, Any]:
         chosen[purpose] = found.prompt_ids
         drawn["notes"] += found.notes
         drawn[purpose] = len(found.prompt_ids)
-        append_draws(
-            store, prompt_ids=found.prompt_ids, model_id=model_id, params_id=params.params_id,
-            seed=recipe.seed, n=n, round=round, purpose=purpose, run_id=run.run_id,
-        )  # fmt: skip
-    for reference in recipe.sampling.references:
-        path = models.locate(reference.model)
-        model_id = models.register(
-            store, path, kind="reference", name=reference.name, run_id=run.run_id
-        )
-        append_draws(
-            store, prompt_ids=chosen["train"], model_id=model_id, params_id=params.params_id,
-            seed=recipe.seed, n=reference.n, round=round, purpose="train", run_id=run.run_id,
-        )  # fmt: skip
+    drawn["references"] = _references(run, policy)
+    waves.ask(run, round, chosen["train"], policy=policy, references=drawn["references"])
+    params = recipe.sampling.params()
+    register_params(store, params, run_id=run.run_id)
+    append_draws(
+        store, prompt_ids=chosen["gate"], model_id=policy, params_id=params.params_id,
+        seed=recipe.seed, n=recipe.gate.samples, round=round, purpose="gate", run_id=run.run_id,
+    )  # fmt: skip
     for note in drawn["notes"]:
         run.progress.note(note)
     return drawn

@@ -66,7 +66,7 @@ def test_a_system_turn_that_the_template_rejects_is_told_or_folded_into_the_ques
     messages = [{"role": "system", "content": "be kind"}, *HELLO]
     with pytest.raises(TemplateRejects, match="no system"):
         Renderer(own_model).render(messages)
-    folded = Renderer(own_model, fold_system=True).render(messages)
+    folded = Renderer(own_model).render(messages, fold_system=True)
     assert folded == [BOS, USER, *plain(own_model, "be kind\n\nsay hello"), END, ASSISTANT]
 
 

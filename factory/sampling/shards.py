@@ -1,0 +1,151 @@
+"""The unit of sampling work, and what an engine is asked for it.
+
+A prompt is rendered here, once. What training sees is the plain prompt; where the parameters hold a
+principle, the engine is given it as a system turn and the row keeps both (`Ask.plain`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.rows import SamplingParams, base_seed, content_id
+from factory.sampling.base import Sampler
+from factory.sampling.render import CharacterRenderer, Renderer, TemplateRejects
+from factory.sampling.requests import SampleRequest
+from factory.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Samples `first_idx` to `first_idx + n - 1` of one prompt."""
+
+    prompt_id: str
+    first_idx: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The unit of sampling work. `context` is prompt plus completion in tokens, None if unknown."""
+
+    shard_id: str
+    model_id: str
+    model_dir: Path
+    params: SamplingParams
+    seed: int
+    context: int | None
+    wanted: tuple[Wanted, ...]
+    round: int | None = None
+
+    @property
+    def n_completions(self) -> int:
+        """How many completions it asks for."""
+        return sum(w.n for w in self.wanted)
+
+
+def request_id(prompt_id: str, model_id: str, params: SamplingParams, context: int | None) -> str:
+    """What is dropped when a prompt cannot be sampled; a longer context is another request."""
+    return content_id("request", [prompt_id, model_id, params.params_id, context])
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, and the prompt's token ids as training sees them."""
+
+    request: SampleRequest
+    plain: list[int]
+
+
+def asks_of(
+    store: Store, shard: Shard, sampler: Sampler, renderer: Renderer | CharacterRenderer
+) -> tuple[list[Ask], list[dict[str, Any]]]:
+    """What the engine is asked for a shard, and drops for prompts that it cannot be asked."""
+    limit = min(shard.context or sampler.max_model_len, sampler.max_model_len)
+    messages = _messages(store, sorted({w.prompt_id for w in shard.wanted}))
+    asks: list[Ask] = []
+    drops: dict[str, dict[str, Any]] = {}
+    for wanted in shard.wanted:
+        try:
+            given, plain = _rendered(messages.get(wanted.prompt_id), shard.params, renderer)
+            _require_room(given, shard.params, limit)
+        except _Unaskable as why:
+            drops[wanted.prompt_id] = _drop(shard, wanted.prompt_id, why)
+            continue
+        first = base_seed(
+            prompt_id=wanted.prompt_id,
+            model_id=shard.model_id,
+            params_id=shard.params.params_id,
+            seed=shard.seed,
+        )
+        seed = first + wanted.first_idx
+        request = SampleRequest(wanted.prompt_id, given, wanted.first_idx, wanted.n, seed)
+        asks.append(Ask(request, plain))
+    return asks, list(drops.values())
+
+
+class _Unaskable(Exception):
+    """A prompt that this model cannot be asked: a short stable reason, and what shows it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def _rendered(
+    messages: Sequence[Mapping[str, str]] | None,
+    params: SamplingParams,
+    renderer: Renderer | CharacterRenderer,
+) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt as the engine is given it, and as training sees it."""
+    if messages is None:
+        raise _Unaskable("prompt_missing", "the table prompts has no such prompt")
+    fold = params.fold_system
+    try:
+        plain = renderer.render(messages, fold_system=fold)
+        if not params.system:
+            return plain, plain
+        with_principle = _with_system(messages, params.system)
+        return renderer.render(with_principle, fold_system=fold), plain
+    except (TemplateRejects, ValueError) as error:
+        raise _Unaskable("template_rejects_prompt", str(error)) from error
+
+
+def _with_system(messages: Sequence[Mapping[str, str]], text: str) -> list[dict[str, str]]:
+    """Messages with a system turn in front, or with its text in front of theirs."""
+    first, *rest = [dict(m) for m in messages]
+    if first["role"] != "system":
+        return [{"role": "system", "content": text}, first, *rest]
+    return [{"role": "system", "content": f"{text}\n\n{first['content']}"}, *rest]
+
+
+def _require_room(ids: Sequence[int], params: SamplingParams, limit: int) -> None:
+    said = f"{len(ids)} prompt tokens + {params.max_tokens} max_tokens > {limit}"
+    if not ids:
+        raise _Unaskable("template_rejects_prompt", said)
+    if len(ids) + params.max_tokens > limit:
+        raise _Unaskable("prompt_too_long", said)
+
+
+def _drop(shard: Shard, prompt_id: str, why: _Unaskable) -> dict[str, Any]:
+    return {
+        "item_kind": "request",
+        "item_id": request_id(prompt_id, shard.model_id, shard.params, shard.context),
+        "prompt_id": prompt_id,
+        "reason": why.reason,
+        "detail": why.detail[:500],
+        "round": shard.round,
+    }
+
+
+def _messages(store: Store, prompt_ids: list[str]) -> dict[str, list[dict[str, str]]]:
+    rows = store.rows(
+        "select prompt_id, any_value(messages) as messages from prompts "
+        "where list_contains($ids, prompt_id) group by prompt_id",
+        {"ids": prompt_ids},
+    )
+    return {row["prompt_id"]: json.loads(row["messages"]) for row in rows}
