@@ -1,7 +1,7 @@
 """What a sampler is: token ids in, token ids out, and how one is opened.
 
 An engine is one file in `factory/sampling/engines/` with a function
-`open_engine(model, *, settings, log, max_model_len) -> Sampler`; the directory is the registry.
+`open_engine(model, *, settings, terms) -> Sampler`; the directory is the registry.
 """
 
 from __future__ import annotations
@@ -13,16 +13,29 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from threading import Event
+from typing import Protocol, TypedDict, Unpack, cast
 
 from factory.errors import UserError
 from factory.rows import SamplingParams
-from factory.sampling.requests import Sampled, SampleRequest
+from factory.sampling.requests import Sampled, SampleRequest, Terms
 
-__all__ = ["SampleRequest", "Sampled", "Sampler", "open_sampler", "prewarm", "resolve_engine"]
+__all__ = [
+    "SampleRequest",
+    "Sampled",
+    "Sampler",
+    "Terms",
+    "open_sampler",
+    "prewarm",
+    "resolve_engine",
+    "smaller",
+]
 
 _log = logging.getLogger(__name__)
 _ENGINES = Path(__file__).parent / "engines"
+_BATCH = {"vllm": ("max_num_seqs", 256), "transformers": ("batch_size", 64),
+          "echo": ("batch_size", 64)}  # fmt: skip
+"""An engine's own setting for samples side by side, and what it is where nobody sets it."""
 
 
 class Sampler(Protocol):
@@ -31,18 +44,31 @@ class Sampler(Protocol):
     engine: str
     engine_version: str
     max_model_len: int
+    batch_size: int | None
+    """Samples it takes side by side, where it has such a limit."""
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests; each carries its prompt's id and its own index.
 
         Raises:
-            StageFailed: when the engine died; nothing of the call is returned.
+            StageFailed: when the engine died or hung; nothing of the call is returned.
+            OutOfMemory: when it ran out of memory; it is closed then.
         """
         ...
 
     def close(self) -> None:
         """End the engine and give its memory back. Closing twice is allowed."""
         ...
+
+
+class MoreTerms(TypedDict, total=False):
+    """The fields of `Terms` that may be left out."""
+
+    adapter: Path | None
+    env: Mapping[str, str]
+    stall_s: float
+    start_s: float
+    stop: Event | None
 
 
 def engine_names() -> list[str]:
@@ -58,6 +84,7 @@ def open_sampler(
     settings: Mapping[str, object] | None = None,
     log: Path,
     max_model_len: int | None = None,
+    **terms: Unpack[MoreTerms],
 ) -> Sampler:
     """Open an engine on a model directory.
 
@@ -67,17 +94,38 @@ def open_sampler(
         settings: passed to the engine untouched.
         log: where the engine's own output goes, appended.
         max_model_len: longest prompt plus completion in tokens; None leaves it to the model.
+        terms: the other fields of `Terms`: adapter, devices and patience.
 
     Raises:
         UserError: for an unknown engine, an engine that is not installed, or refused settings.
+        OutOfMemory: when the model and its batch do not fit; `smaller` says what to try next.
         StageFailed: when the engine does not come up.
     """
     name = resolve_engine(engine)
     module = importlib.import_module(f"factory.sampling.engines.{name}")
     opened = module.open_engine(
-        model, settings=dict(settings or {}), log=log, max_model_len=max_model_len
+        model,
+        settings=dict(settings or {}),
+        terms=Terms(log=log, max_model_len=max_model_len, **terms),
     )
     return cast(Sampler, opened)
+
+
+def smaller(
+    engine: str, settings: Mapping[str, object], *, batch_size: int | None = None
+) -> tuple[dict[str, object], int] | None:
+    """Settings with half the batch, and its size; None where the batch cannot be halved.
+
+    Args:
+        engine: a name of `engine_names()`, or "auto".
+        settings: what ran out of memory.
+        batch_size: what the engine said its batch was, if it came up.
+    """
+    name, default = _BATCH.get(resolve_engine(engine), ("", 0))
+    now = batch_size or int(cast(int, settings.get(name, default)))
+    if now <= 1:
+        return None
+    return {**settings, name: now // 2}, now // 2
 
 
 def prewarm(engine: str, *, log: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,26 @@ class SampleRequest:
     first_idx: int
     n: int
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an engine is opened, beside its own settings."""
+
+    log: Path
+    """Where the engine's own output goes, appended."""
+    max_model_len: int | None = None
+    """Longest prompt plus completion in tokens; None leaves it to the model."""
+    adapter: Path | None = None
+    """A PEFT adapter directory on top of the model."""
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Added to the environment of the engine's process: the GPUs that it may see."""
+    stall_s: float = 900.0
+    """Seconds without a step of the engine, inside a batch, after which it counts as hung."""
+    start_s: float = 3600.0
+    """Seconds that loading the model may take."""
+    stop: Event | None = None
+    """Set by whoever wants a model that is being loaded to be given up."""
 
 
 @dataclass(frozen=True, slots=True)

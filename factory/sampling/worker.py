@@ -22,8 +22,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -34,6 +35,9 @@ from factory.sampling.requests import Sampled, SampleRequest
 
 _PR_SET_PDEATHSIG = 1
 _SMALL_WEIGHTS = 256 << 20
+TICK_S = 1.0
+
+Tick = Callable[[], None]
 
 
 class Refused(Exception):
@@ -45,10 +49,32 @@ class Backend(Protocol):
 
     version: str
     max_model_len: int
+    batch_size: int
 
-    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
-        """All samples of all requests."""
+    def generate(
+        self, requests: Sequence[SampleRequest], params: SamplingParams, *, tick: Tick = ...
+    ) -> list[Sampled]:
+        """All samples of all requests; `tick` is called after each step of the engine."""
         ...
+
+
+def silent() -> None:
+    """Nobody listens."""
+
+
+class Ticker:
+    """Tells the other side, at most once a second, that a batch goes on."""
+
+    def __init__(self, replies: BinaryIO) -> None:
+        self._replies = replies
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """A step was made."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + TICK_S
+            write_frame(self._replies, {"tick": True})
 
 
 def main(engine: str, control_fd: int, parent: int) -> None:
@@ -146,17 +172,22 @@ def _end(pid: int) -> int:
 def serve(module: Any, order: Mapping[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
     """Load one model and answer until the request pipe closes."""
     os.environ.update(order["env"])
+    if "OMP_NUM_THREADS" in order["env"] and (torch := sys.modules.get("torch")):
+        torch.set_num_threads(int(order["env"]["OMP_NUM_THREADS"]))  # it read the old one
     _exit_on_hangup(requests)
     try:
         backend: Backend = module.load(
             Path(order["model"]),
             settings=order["settings"],
             max_model_len=order["max_model_len"],
+            adapter=Path(order["adapter"]) if order["adapter"] else None,
         )
     except BaseException as error:
         _refuse(replies, error)
         raise Refused from error
-    write_frame(replies, {"version": backend.version, "max_model_len": backend.max_model_len})
+    ready = {name: getattr(backend, name) for name in ("version", "max_model_len", "batch_size")}
+    write_frame(replies, ready)
+    tick = Ticker(replies)
     while True:
         try:
             header, table = read_frame(requests)
@@ -165,7 +196,7 @@ def serve(module: Any, order: Mapping[str, Any], requests: BinaryIO, replies: Bi
         assert table is not None
         params = _params(header["params"])
         try:
-            samples = backend.generate(requests_of(table), params)
+            samples = backend.generate(requests_of(table), params, tick=tick)
         except BaseException as error:
             _refuse(replies, error)
             raise Refused from error

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from factory.sampling import base
 from factory.sampling.base import Sampled, Sampler, SampleRequest, open_sampler
 from factory.sampling.engines.echo import EchoSampler
 from factory.sampling.engines.process import ProcessSampler, _environment
+from factory.sampling.faults import EngineClosed, OutOfMemory
 from tests.sampling.conftest import ASSISTANT, BOS, END, EOS, USER
 
 Key = tuple[str, int]
@@ -52,8 +54,12 @@ def reference_logprobs(model_dir: Path, prompt: list[int], ids: list[int]) -> li
     return logits.log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].tolist()
 
 
-def open_on(engine: str, model_dir: Path, log: Path, **settings: object) -> Any:
-    return open_sampler(engine, model_dir, settings=settings, log=log, max_model_len=96)
+def open_on(
+    engine: str, model_dir: Path, log: Path, *, stall_s: float = 900, **settings: object
+) -> Any:
+    return open_sampler(
+        engine, model_dir, settings=settings, log=log, max_model_len=96, stall_s=stall_s
+    )
 
 
 @pytest.fixture(
@@ -180,7 +186,7 @@ def test_an_engine_that_dies_fails_the_stage_and_names_its_log(
 ) -> None:
     log = tmp_path / "engine.log"
     opened = open_on(engine, model_dir, log)
-    os.kill(opened._pid, signal.SIGKILL)
+    os.kill(opened.pid, signal.SIGKILL)
     with pytest.raises(StageFailed) as caught:
         opened.sample(requests(), SamplingParams())
     assert str(log) in str(caught.value)
@@ -238,7 +244,7 @@ def test_no_engine_outlives_a_parent_that_was_killed(
 
 def test_closing_ends_the_process(engine: str, model_dir: Path, log: Path) -> None:
     opened: ProcessSampler = open_on(engine, model_dir, log)
-    pid = opened._pid
+    pid = opened.pid
     assert pid is not None
     opened.close()
     opened.close()
@@ -250,11 +256,67 @@ def test_running_out_of_memory_is_recognised_and_says_what_to_lower(
     model_dir: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "engine.log"
-    log.write_text("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n")
     opened = open_on("transformers", model_dir, log)
-    os.kill(opened._pid, signal.SIGKILL)
-    with pytest.raises(StageFailed, match="ran out of memory"):
+    with log.open("a") as out:
+        out.write("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n")
+    os.kill(opened.pid, signal.SIGKILL)
+    with pytest.raises(OutOfMemory, match="ran out of memory") as caught:
         opened.sample(requests(), SamplingParams())
+    assert "batch_size lower" in caught.value.next
+    # The next engine of the same log is not blamed for the last one's words.
+    again = open_on("transformers", model_dir, log)
+    os.kill(again.pid, signal.SIGKILL)
+    with pytest.raises(StageFailed, match="killed from outside"):
+        again.sample(requests(), SamplingParams())
+
+
+def test_a_prompt_that_alone_is_too_much_is_not_tried_with_less(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "engine.log"
+    opened = open_on("transformers", model_dir, log)
+    with log.open("a") as out:
+        out.write("ValueError: the model's max seq len is larger than the available KV cache\n")
+    os.kill(opened.pid, signal.SIGKILL)
+    with pytest.raises(UserError, match="ran out of memory") as caught:
+        opened.sample(requests(), SamplingParams())
+    assert not isinstance(caught.value, OutOfMemory)
+
+
+def test_an_engine_that_hangs_in_a_batch_is_ended(model_dir: Path, tmp_path: Path) -> None:
+    opened = open_on("transformers", model_dir, tmp_path / "log", stall_s=1.0)
+    pid = opened.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(StageFailed, match="made no step for 1 s and was ended"):
+        opened.sample(requests(), SamplingParams())
+    assert opened.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_batch_longer_than_the_patience_is_not_ended_while_it_steps(
+    sampler: ProcessSampler, whole: dict[Key, Sampled]
+) -> None:
+    before, sampler._stall_s = sampler._stall_s, 4.0
+    many = [
+        SampleRequest(f"p{i}", [BOS, USER, 50, END, ASSISTANT], 0, 4, 1000 * i) for i in range(100)
+    ]
+    assert len(sampler.sample(many, SamplingParams(max_tokens=90))) == 400
+    sampler._stall_s = before
+
+
+def test_closing_from_another_thread_ends_a_batch_that_hangs(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    opened = open_on("transformers", model_dir, tmp_path / "log")
+    os.kill(opened.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(opened.sample, requests(), SamplingParams())
+        while not asked.done() and opened._lock.acquire(blocking=False):
+            opened._lock.release()
+        opened.close()
+        with pytest.raises(EngineClosed):
+            asked.result(timeout=60)
 
 
 def test_the_batch_is_halved_when_memory_runs_out(

@@ -1,7 +1,9 @@
 """The toy engine: answers a prompt with its own letters, in no time. One token is one character.
 
 It runs the whole walk in a second without a model, and is deterministic: the seed chooses where the
-echo starts and where it ends.
+echo starts and where it ends. It also rehearses what goes wrong in a real engine: with `process:
+true` it runs in a process of its own, which can be killed or stopped, and `memory: N` makes batches
+of more than N samples run out of memory.
 """
 
 from __future__ import annotations
@@ -11,10 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from factory.errors import UserError
 from factory.rows import SamplingParams
+from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length
 from factory.sampling.render import load_tokenizer
-from factory.sampling.requests import Sampled, SampleRequest
+from factory.sampling.requests import Sampled, SampleRequest, Terms
+from factory.sampling.worker import Tick, silent
+
+_BATCH = 64
+_SETTINGS = {"process", "batch_size", "memory"}
 
 
 class EchoSampler:
@@ -26,6 +34,7 @@ class EchoSampler:
 
     engine = "echo"
     engine_version = "1"
+    batch_size: int | None = None
 
     def __init__(self, max_model_len: int | None = None, tokenizer: Any = None) -> None:
         self.max_model_len = max_model_len or 1 << 20
@@ -55,9 +64,62 @@ class EchoSampler:
 
 
 def open_engine(
-    model: Path, *, settings: Mapping[str, object], log: Path, max_model_len: int | None
-) -> EchoSampler:
-    """An echo; of a model directory only the tokenizer and the context length are read."""
+    model: Path, *, settings: Mapping[str, object], terms: Terms
+) -> EchoSampler | ProcessSampler:
+    """An echo; of a model directory only the tokenizer and the context length are read.
+
+    Raises:
+        UserError: for a setting that it does not have.
+    """
+    unknown = settings.keys() - _SETTINGS
+    if unknown:
+        raise UserError(
+            f"the echo engine has no setting {', '.join(sorted(unknown))}; it has "
+            + ", ".join(sorted(_SETTINGS)),
+            next="edit sampling.settings in the recipe",
+        )
+    if settings.get("process"):
+        return ProcessSampler("echo", model, settings=settings, terms=terms)
+    return _sampler(model, terms.max_model_len)
+
+
+def _sampler(model: Path, max_model_len: int | None) -> EchoSampler:
     if not (model / "config.json").is_file():
         return EchoSampler(max_model_len)
     return EchoSampler(context_length(model, max_model_len), load_tokenizer(model))
+
+
+# --- in the child --------------------------------------------------------------------------------
+
+
+def preload() -> None:
+    """Nothing is slow here."""
+
+
+def load(
+    model: Path, *, settings: Mapping[str, Any], max_model_len: int | None, adapter: Path | None
+) -> EchoBackend:
+    """An echo in this process; an adapter changes nothing of it."""
+    return EchoBackend(_sampler(model, max_model_len), settings)
+
+
+class EchoBackend:
+    """The echo behind the worker's protocol, in batches that may not fit."""
+
+    version = EchoSampler.engine_version
+
+    def __init__(self, echo: EchoSampler, settings: Mapping[str, Any]) -> None:
+        self._echo = echo
+        self.max_model_len = echo.max_model_len
+        self.batch_size = int(settings.get("batch_size", _BATCH))
+        self._memory = int(settings.get("memory", 1 << 30))
+
+    def generate(
+        self, requests: Sequence[SampleRequest], params: SamplingParams, *, tick: Tick = silent
+    ) -> list[Sampled]:
+        """Echoes of all requests."""
+        batch = min(self.batch_size, sum(r.n for r in requests))
+        if batch > self._memory:
+            raise MemoryError(f"out of memory: {batch} samples where {self._memory} fit")
+        tick()
+        return self._echo.sample(requests, params)

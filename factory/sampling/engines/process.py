@@ -11,21 +11,28 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from factory.errors import StageFailed, UserError
 from factory.rows import SamplingParams
+from factory.sampling.faults import EngineClosed, OutOfMemory
 from factory.sampling.frames import read_frame, requests_table, samples_of, write_frame
-from factory.sampling.requests import Sampled, SampleRequest
+from factory.sampling.requests import Sampled, SampleRequest, Terms
 
 _TAIL_LINES = 15
+_LOOK_S = 0.25
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|Cannot allocate memory|MemoryError|std::bad_alloc"
     r"|No available memory for the cache|DefaultCPUAllocator: can't allocate"
     r"|less than desired GPU memory|larger than the available KV cache",
     re.IGNORECASE,
+)
+# What a smaller batch does not mend: the weights or one long prompt alone are too much.
+_HOPELESS = re.compile(
+    r"less than desired GPU memory|larger than the available KV cache", re.IGNORECASE
 )
 _MEND_MEMORY = (
     "give the engine less: sampling.settings max_model_len, max_num_seqs or batch_size lower, "
@@ -52,35 +59,43 @@ class ProcessSampler:
 
     Raises:
         UserError: when the engine refuses the model or a setting.
-        StageFailed: when the process dies before the model is loaded.
+        OutOfMemory: when the model and its batch do not fit.
+        StageFailed: when the process dies or hangs before the model is loaded.
     """
 
     def __init__(
-        self,
-        engine: str,
-        model: Path,
-        *,
-        settings: Mapping[str, object],
-        log: Path,
-        max_model_len: int | None,
-        env: Mapping[str, str] | None = None,
+        self, engine: str, model: Path, *, settings: Mapping[str, object], terms: Terms
     ) -> None:
         self.engine = engine
-        self._log = log
-        self._lock = threading.Lock()
+        self._log = terms.log
+        # What an earlier engine wrote into the same log says nothing about this one.
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._stall_s = terms.stall_s
+        self._lock = threading.RLock()
         self._pid: int | None = None
-        self._server = server_for(engine, log=log)
+        self._status: int | None = None
+        self._heard = 0.0
+        self._hung: float | None = None
+        self._server = server_for(engine, log=terms.log)
         order = {
             "op": "open",
             "model": str(model.resolve()),
             "settings": dict(settings),
-            "max_model_len": max_model_len,
-            "env": dict(env or {}),
+            "max_model_len": terms.max_model_len,
+            "adapter": str(terms.adapter.resolve()) if terms.adapter else "",
+            "env": dict(terms.env),
         }
-        self._pid, self._requests, self._replies = self._server.open(order, log=log)
-        ready = self._read("while it loaded the model")[0]
+        self._pid, self._requests, self._replies = self._server.open(order, log=terms.log)
+        with self._watched(terms.start_s, stop=terms.stop):
+            ready = self._read("while it loaded the model")[0]
         self.engine_version: str = ready["version"]
         self.max_model_len: int = ready["max_model_len"]
+        self.batch_size: int | None = ready["batch_size"]
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, or None when it is closed."""
+        return self._pid
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests; see `Sampler.sample`."""
@@ -88,59 +103,112 @@ class ProcessSampler:
             return []
         with self._lock:
             if self._pid is None:
-                raise StageFailed(f"the {self.engine} engine is closed")
-            try:
-                write_frame(self._requests, {"params": params.as_dict()}, requests_table(requests))
-            except BrokenPipeError:
-                self._died("between two batches")
-            _, table = self._read("in the middle of a batch")
+                raise EngineClosed(f"the {self.engine} engine is closed")
+            with self._watched(self._stall_s):
+                try:
+                    write_frame(
+                        self._requests, {"params": params.as_dict()}, requests_table(requests)
+                    )
+                except BrokenPipeError:
+                    self._died("between two batches")
+                _, table = self._read("in the middle of a batch")
         assert table is not None
         return samples_of(table)
 
     def close(self) -> None:
-        """End the process and everything it started."""
-        if self._pid is None:
-            return
-        self._end(self._pid)
+        """End the process and everything it started, also from another thread during a batch."""
+        pid, self._pid = self._pid, None
+        if pid is not None:
+            self._end(pid)
 
     def _end(self, pid: int) -> int:
         self._pid = None
-        for pipe in (self._requests, self._replies):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        return self._server.end(pid)
+        status = self._kill(pid)
+        # Whoever reads has the lock, and finds the pipe's end now that the process is gone.
+        with self._lock:
+            for pipe in (self._requests, self._replies):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        return status
+
+    def _kill(self, pid: int) -> int:
+        """End the process once; its number may be another's afterwards."""
+        if self._status is None:
+            self._status = self._server.end(pid)
+        return self._status
+
+    @contextlib.contextmanager
+    def _watched(self, patience: float, *, stop: threading.Event | None = None) -> Iterator[None]:
+        """Kill the process when nothing is heard of it for `patience` seconds, or on `stop`."""
+        done = threading.Event()
+        self._heard = time.monotonic()
+        pid = self._pid
+        assert pid is not None
+
+        def watch() -> None:
+            while not done.wait(_LOOK_S):
+                if stop is not None and stop.is_set():
+                    self._pid = None
+                elif time.monotonic() - self._heard >= patience:
+                    self._hung = patience
+                else:
+                    continue
+                self._kill(pid)
+                return
+
+        watcher = threading.Thread(target=watch, name="engine-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def _read(self, when: str) -> tuple[dict[str, Any], Any]:
-        try:
-            header, table = read_frame(self._replies)
-        except EOFError:
-            self._died(when)
-        if "error" in header:
-            self._refused(header["error"], when)
-        return header, table
+        while True:
+            try:
+                header, table = read_frame(self._replies)
+            except EOFError:
+                self._died(when)
+            self._heard = time.monotonic()
+            if "error" in header:
+                self._refused(header["error"], when)
+            if "tick" not in header:
+                return header, table
 
     def _refused(self, error: str, when: str) -> NoReturn:
         self.close()
-        if _OUT_OF_MEMORY.search(error + _tail(self._log)):
-            raise UserError(
-                f"the {self.engine} engine ran out of memory {when}; its log is {self._log}",
-                next=_MEND_MEMORY,
-            )
+        tail = self._tail()
+        if _OUT_OF_MEMORY.search(error + tail):
+            self._no_memory(when, hopeless=bool(_HOPELESS.search(error + tail)))
         raise StageFailed(
-            f"the {self.engine} engine failed {when}: {error}\nlog: {self._log}\n{_tail(self._log)}"
+            f"the {self.engine} engine failed {when}: {error}\nlog: {self._log}\n{tail}"
         )
 
     def _died(self, when: str) -> NoReturn:
-        assert self._pid is not None
+        if self._pid is None:
+            raise EngineClosed(f"the {self.engine} engine was closed {when}")
         status = self._end(self._pid)
-        tail = _tail(self._log)
-        if _OUT_OF_MEMORY.search(tail):
-            why = "it ran out of memory"
+        tail = self._tail()
+        if self._hung is not None:
+            why = f"it made no step for {self._hung:g} s and was ended"
+        elif _OUT_OF_MEMORY.search(tail):
+            self._no_memory(when, hopeless=bool(_HOPELESS.search(tail)))
         elif status == -9:
             why = "it was killed from outside (signal 9), as Linux does when memory runs out"
         else:
             why = f"its process ended with {_spoken(status)}"
         raise StageFailed(f"the {self.engine} engine died {when}: {why}\nlog: {self._log}\n{tail}")
+
+    def _no_memory(self, when: str, *, hopeless: bool) -> NoReturn:
+        kind = UserError if hopeless else OutOfMemory
+        raise kind(
+            f"the {self.engine} engine ran out of memory {when}; its log is {self._log}",
+            next=_MEND_MEMORY,
+        )
+
+    def _tail(self) -> str:
+        return _tail(self._log, start=self._log_start)
 
 
 class Server:
@@ -244,10 +312,10 @@ def _environment() -> dict[str, str]:
     return {**kept, **QUIET}
 
 
-def _tail(log: Path) -> str:
+def _tail(log: Path, *, start: int = 0) -> str:
     try:
         with log.open("rb") as handle:
-            handle.seek(max(0, log.stat().st_size - 20_000))
+            handle.seek(max(start, log.stat().st_size - 20_000))
             lines = handle.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""

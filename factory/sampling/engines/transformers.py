@@ -12,30 +12,34 @@ Settings: `batch_size` (samples side by side, 64), `device` ("auto"), `dtype`; w
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from factory.errors import MissingExtra
 from factory.rows import SamplingParams
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, resolve_dtype
-from factory.sampling.requests import Sampled, SampleRequest
+from factory.sampling.requests import Sampled, SampleRequest, Terms
 from factory.sampling.text import decoded
-from factory.sampling.worker import spare_threads
+from factory.sampling.worker import Tick, silent, spare_threads
 
 _BATCH = 64
 
 
-def open_engine(
-    model: Path, *, settings: Mapping[str, object], log: Path, max_model_len: int | None
-) -> ProcessSampler:
-    """A transformers engine."""
+def open_engine(model: Path, *, settings: Mapping[str, object], terms: Terms) -> ProcessSampler:
+    """A transformers engine.
+
+    Raises:
+        MissingExtra: when there is an adapter and peft is not installed.
+    """
     given = dict(settings)
     given["dtype"] = resolve_dtype(model, str(given.get("dtype", "auto")))
-    return ProcessSampler(
-        "transformers", model, settings=given, log=log, max_model_len=max_model_len
-    )
+    if terms.adapter and importlib.util.find_spec("peft") is None:
+        raise MissingExtra("an adapter needs peft", next='pip install "prefactory[lora]"')
+    return ProcessSampler("transformers", model, settings=given, terms=terms)
 
 
 # --- in the child --------------------------------------------------------------------------------
@@ -50,10 +54,12 @@ def preload() -> None:
 
 
 def load(
-    model: Path, *, settings: Mapping[str, Any], max_model_len: int | None
+    model: Path, *, settings: Mapping[str, Any], max_model_len: int | None, adapter: Path | None
 ) -> TransformersBackend:
     """A model in this process."""
-    return TransformersBackend(model, settings=settings, max_model_len=max_model_len)
+    return TransformersBackend(
+        model, settings=settings, max_model_len=max_model_len, adapter=adapter
+    )
 
 
 @dataclass(slots=True)
@@ -72,7 +78,12 @@ class TransformersBackend:
     """A causal language model and its sampling loop."""
 
     def __init__(
-        self, model: Path, *, settings: Mapping[str, Any], max_model_len: int | None
+        self,
+        model: Path,
+        *,
+        settings: Mapping[str, Any],
+        max_model_len: int | None,
+        adapter: Path | None = None,
     ) -> None:
         import torch
         import transformers
@@ -89,16 +100,23 @@ class TransformersBackend:
         given["dtype"] = getattr(torch, str(given["dtype"]))
         given |= {"trust_remote_code": False, "use_safetensors": True, "local_files_only": True}
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(str(model), **given)
+        if adapter is not None:
+            loaded = _with_adapter(loaded, adapter)
         self.model = loaded.to(device).eval()
         self.device = device
+        self._tick: Tick = silent
         self.tokenizer = load_tokenizer(model)
         self.stop_ids = _stop_ids(self.model.generation_config, self.tokenizer)
         self.version = str(transformers.__version__)
         self.max_model_len = max_model_len or context_length(model) or 1 << 20
 
-    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
+    def generate(
+        self, requests: Sequence[SampleRequest], params: SamplingParams, *, tick: Tick = silent
+    ) -> list[Sampled]:
         """All samples of all requests."""
         import torch
+
+        self._tick = tick
 
         todo = [(r, j) for r in sorted(requests, key=_length) for j in range(r.n)]
         done: list[_Row] = []
@@ -131,6 +149,7 @@ class TransformersBackend:
         rows = [_Row(r, j, torch.Generator("cpu").manual_seed(r.seed + j)) for r, j in batch]
         live = rows
         for logits, keep in self._steps(rows):
+            self._tick()
             logprobs = logits.log_softmax(-1)  # (B, V)
             tokens = _draw(logits, live, params)  # (B,)
             chosen = logprobs.gather(1, tokens[:, None])[:, 0].tolist()
@@ -234,6 +253,13 @@ def _filtered(logits: Any, params: SamplingParams) -> Any:
         drop = beyond.scatter(1, order, beyond)
         logits = logits.masked_fill(drop, float("-inf"))
     return logits
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    """The model with a PEFT adapter applied beside its weights, which stay as they are."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
 
 
 def _stop_ids(generation_config: Any, tokenizer: Any) -> set[int]:

@@ -13,8 +13,9 @@ runs in the child itself, eagerly, with a KV cache of 1 GiB, and a small model g
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from factory.errors import MissingExtra
 from factory.rows import SamplingParams
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, read_config, resolve_dtype
-from factory.sampling.requests import Sampled, SampleRequest
+from factory.sampling.requests import Sampled, SampleRequest, Terms
 from factory.sampling.text import decoded
-from factory.sampling.worker import spare_threads
+from factory.sampling.worker import Tick, silent, spare_threads
 
 _CPU_ENV = {
     # The engine's core in this process: one process fewer to start, and one order of events.
@@ -33,12 +34,11 @@ _CPU_ENV = {
     # Nothing worth compiling runs on a CPU with enforce_eager; the compiler alone takes 15 s.
     "TORCHDYNAMO_DISABLE": "1",
 }
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _FINISH = {"stop": "stop", "length": "length"}
 
 
-def open_engine(
-    model: Path, *, settings: Mapping[str, object], log: Path, max_model_len: int | None
-) -> ProcessSampler:
+def open_engine(model: Path, *, settings: Mapping[str, object], terms: Terms) -> ProcessSampler:
     """A vLLM engine.
 
     Raises:
@@ -51,7 +51,7 @@ def open_engine(
     given = dict(settings)
     # vLLM's own "auto" turns float32 checkpoints into 16 bit; the checkpoint's format is meant.
     given["dtype"] = resolve_dtype(model, str(given.get("dtype", "auto")))
-    return ProcessSampler("vllm", model, settings=given, log=log, max_model_len=max_model_len)
+    return ProcessSampler("vllm", model, settings=given, terms=terms)
 
 
 # --- in the child --------------------------------------------------------------------------------
@@ -68,16 +68,23 @@ def preload() -> None:
     _ = vllm.LLM  # lazy; naming it imports the engine
 
 
-def load(model: Path, *, settings: Mapping[str, Any], max_model_len: int | None) -> VllmBackend:
+def load(
+    model: Path, *, settings: Mapping[str, Any], max_model_len: int | None, adapter: Path | None
+) -> VllmBackend:
     """A model in this process."""
-    return VllmBackend(model, settings=settings, max_model_len=max_model_len)
+    return VllmBackend(model, settings=settings, max_model_len=max_model_len, adapter=adapter)
 
 
 class VllmBackend:
     """`vllm.LLM` behind our protocol."""
 
     def __init__(
-        self, model: Path, *, settings: Mapping[str, Any], max_model_len: int | None
+        self,
+        model: Path,
+        *,
+        settings: Mapping[str, Any],
+        max_model_len: int | None,
+        adapter: Path | None = None,
     ) -> None:
         import vllm
         from vllm.platforms import current_platform
@@ -97,20 +104,39 @@ class VllmBackend:
             _spare_an_inspection(model)
         if max_model_len is not None:
             arguments["max_model_len"] = max_model_len
+        if adapter is not None:
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(adapter)}
         arguments |= settings
         arguments |= {"model": str(model), "logprobs_mode": "raw_logprobs",
                       "trust_remote_code": False}  # fmt: skip
         self._llm = vllm.LLM(**arguments)
         self._tokenizer = self._llm.get_tokenizer()
         self.version = vllm.__version__
-        self.max_model_len = int(self._llm.llm_engine.model_config.max_model_len)
+        engine: Any = self._llm.llm_engine
+        self.max_model_len = int(engine.model_config.max_model_len)
+        self.batch_size = int(engine.vllm_config.scheduler_config.max_num_seqs)
+        self._adapter = _lora(adapter) if adapter else None
+        self._tick: Tick = silent
+        engine.step = self._ticking(engine.step)
 
-    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
+    def _ticking(self, step: Callable[[], Any]) -> Callable[[], Any]:
+        def stepped() -> Any:
+            outputs = step()
+            self._tick()
+            return outputs
+
+        return stepped
+
+    def generate(
+        self, requests: Sequence[SampleRequest], params: SamplingParams, *, tick: Tick = silent
+    ) -> list[Sampled]:
         """All samples of all requests."""
+        self._tick = tick
         prompts: list[Any] = [{"prompt_token_ids": r.prompt_token_ids} for r in requests]
         outputs = self._llm.generate(
-            prompts, [_params(r, params) for r in requests], use_tqdm=False
-        )
+            prompts, [_params(r, params) for r in requests], use_tqdm=False,
+            lora_request=self._adapter,
+        )  # fmt: skip
         rows: list[tuple[SampleRequest, int, Any]] = []
         for request, output in zip(requests, outputs, strict=True):
             if list(output.prompt_token_ids or ()) != request.prompt_token_ids:
@@ -131,6 +157,19 @@ class VllmBackend:
             )
             for (request, j, o), text in zip(rows, texts, strict=True)
         ]
+
+
+def _rank(adapter: Path) -> int:
+    """The adapter's rank, rounded up to one that vLLM has kernels for."""
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    rank = max([int(config.get("r", 8)), *map(int, (config.get("rank_pattern") or {}).values())])
+    return next((known for known in _RANKS if known >= rank), rank)
+
+
+def _lora(adapter: Path) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest("adapter", 1, str(adapter))
 
 
 def _params(request: SampleRequest, params: SamplingParams) -> Any:
