@@ -121,10 +121,15 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """A child that hangs does not see its pipe close when the parent is killed."""
+    if sys.platform == "linux":
         import ctypes
         import signal
 
-        # A child that hangs does not see its pipe close when the parent is killed.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 

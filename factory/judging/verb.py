@@ -17,10 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory.errors import RecipeError
-from factory.judging import asking, checking, files
+from factory.judging import asking, checking, panels, rewarding
 from factory.judging.plan import Candidate, Task, again, plan
-from factory.judging.work import Block, Commit, Source, source_of
+from factory.judging.sources import source_for
+from factory.judging.work import Block, Commit, Source
 from factory.recipe.model import Judging
 from factory.rows import Status
 from factory.store import Store
@@ -132,7 +132,11 @@ def judge(
         BudgetExhausted: when the next call does not fit the budget; nothing is lost.
         Stopped: when an endpoint cannot be reached, or a judge fails its own thresholds.
     """
-    sources = [source_for(store, name, judging) for name in judges]
+    # A panel speaks last, whatever the order of the list: it reads what its members said.
+    sources = sorted(
+        (source_for(store, name, judging) for name in judges),
+        key=lambda source: bool(source.members),
+    )
     budget = _budget(store, judging, run_id=run_id, budget_id=budget_id)
     report = Report()
     for source in sources:
@@ -141,6 +145,9 @@ def judge(
         started = time.monotonic()
         commit = Commit(store, source=source, run_id=run_id, report=done, tell=on_progress)
         try:
+            if source.members:
+                panels.judge_panel(store, source, completion_ids, commit)
+                continue
             tasks = missing_tasks(
                 store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
             )
@@ -151,26 +158,6 @@ def judge(
             done.seconds = round(time.monotonic() - started, 3)
             _note(log, done)
     return report
-
-
-def source_for(store: Store, name: str, judging: Judging) -> Source:
-    """A judge of the workspace with the endpoint that the recipe gives it.
-
-    Raises:
-        UserError: when its file, its endpoint or the endpoint's key is missing or wrong.
-    """
-    loaded = files.load(name, workspace=store.workspace)
-    if loaded.front.kind == "verifier":
-        return source_of(loaded)
-    endpoint = judging.endpoint_of(name)
-    if endpoint is None:
-        raise RecipeError(
-            f"judge {name} asks a model, and judging.endpoints names none",
-            next="add judging.endpoints.NAME with base_url and model to the recipe",
-        )
-    chosen = judging.endpoints[endpoint]
-    chosen.api_key()  # a key that is not set is said before anything is planned
-    return source_of(loaded, endpoint=chosen, endpoint_name=endpoint)
 
 
 def _budget(store: Store, judging: Judging, *, run_id: str, budget_id: str | None) -> str | None:
@@ -217,6 +204,9 @@ def _make(
     if not tasks:
         return
     blocks = blocks_of(store, tasks)
+    if source.model is not None:
+        rewarding.score_all(blocks, source=source, commit=commit, shard=shard)
+        return
     if source.endpoint is None:
         for block in blocks:
             checking.check(block, source=source, commit=commit)

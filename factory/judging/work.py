@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from factory.errors import Stopped
@@ -26,6 +27,12 @@ class Source:
     judge_id: str
     endpoint: Endpoint | None
     endpoint_name: str = ""
+    model: Path | None = None
+    """A reward model's directory, and below the hash of its weights."""
+    model_id: str = ""
+    members: tuple[Source, ...] = ()
+    """A panel's members, and below the weight of each."""
+    weights: tuple[float, ...] = ()
 
 
 def source_of(judge: Judge, *, endpoint: Endpoint | None = None, endpoint_name: str = "") -> Source:
@@ -73,7 +80,7 @@ def row_of(task: Task, verdict: Verdict, source: Source, **more: object) -> dict
         "judge": judge.name,
         "judge_id": source.judge_id,
         "judge_sha": judge.sha,
-        "judge_model_id": source.endpoint.model if source.endpoint else None,
+        "judge_model_id": source.endpoint.model if source.endpoint else source.model_id or None,
         "aspect": task.aspect,
         "prompt_id": task.prompt_id,
         "completion_ids": list(ids),

@@ -1,0 +1,86 @@
+"""A judge made ready: its file, and whom it asks: an endpoint, a reward model, members, nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from factory.errors import RecipeError, UserError
+from factory.judging import files, panels
+from factory.judging.files import Judge
+from factory.judging.front import ASKING
+from factory.judging.weights import digest
+from factory.judging.work import Source, source_of
+from factory.recipe.model import Judging
+from factory.store import Store
+
+
+def source_for(store: Store, name: str, judging: Judging) -> Source:
+    """A judge of the workspace with what the recipe gives it.
+
+    Raises:
+        UserError: when its file, endpoint, key, weights or members are missing or wrong, and for
+            a guideline, which is people's to follow.
+    """
+    loaded = files.load(name, workspace=store.workspace)
+    kind = loaded.front.kind
+    if kind in ASKING:
+        return _asking(loaded, judging)
+    if kind == "reward_model":
+        return _reward(store, loaded, judging)
+    if kind == "panel":
+        return _panel(store, loaded, judging)
+    if kind == "human":
+        raise UserError(
+            f"judges/{name}.md is a guideline: people follow it, and no program can be asked",
+            next="prefactory annotate, or prefactory import labels FILE for votes cast elsewhere",
+        )
+    return source_of(loaded)
+
+
+def _asking(judge: Judge, judging: Judging) -> Source:
+    endpoint = judging.endpoint_of(judge.name)
+    if endpoint is None:
+        raise RecipeError(
+            f"judge {judge.name} asks a model, and judging.endpoints names none",
+            next="add judging.endpoints.NAME with base_url and model to the recipe",
+        )
+    chosen = judging.endpoints[endpoint]
+    chosen.api_keys()  # a key that is not set is said before anything is planned
+    return source_of(judge, endpoint=chosen, endpoint_name=endpoint)
+
+
+def _reward(store: Store, judge: Judge, judging: Judging) -> Source:
+    assert judge.front.reward is not None
+    named = judging.models.get(judge.name) or judge.front.reward.model
+    if not named:
+        raise RecipeError(
+            f"judge {judge.name} is a reward model, and nothing names its weights",
+            next=f"add judging.models: {{{judge.name}: DIRECTORY}} to the recipe",
+        )
+    model = store.workspace / Path(named).expanduser()
+    weights = digest(model)
+    options = judge.front.reward.model_dump(include={"output", "dtype", "max_tokens", "engine"})
+    return Source(
+        judge=judge,
+        judge_id=judge.identity(weights, options),
+        endpoint=None,
+        model=model,
+        model_id=weights,
+    )
+
+
+def _panel(store: Store, judge: Judge, judging: Judging) -> Source:
+    panel = judge.front.panel
+    assert panel is not None
+    loaded = [files.load(member, workspace=store.workspace) for member in panel.members]
+    panels.checked(panel, loaded, name=judge.name)
+    members = tuple(source_for(store, member, judging) for member in panel.members)
+    weights = panels.weights_of(store, panel, name=judge.name)
+    listed = tuple(weights[member] for member in panel.members)
+    return Source(
+        judge=judge,
+        judge_id=judge.identity("", [[m.judge_id for m in members], list(listed)]),
+        endpoint=None,
+        members=members,
+        weights=listed,
+    )

@@ -1,0 +1,364 @@
+"""Kinds of judges beside those that ask a model: reward models, panels, people, revisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.errors import RecipeError, UserError
+from factory.judging.front import Panel
+from factory.judging.panel import Member, decide, decide_pair
+from factory.judging.verb import judge
+from factory.recipe.model import Judging
+from factory.store import Store
+
+Fill = Callable[..., list[str]]
+Section = Callable[..., Judging]
+
+
+def _panel(rule: str, **more: Any) -> Panel:
+    return Panel.model_validate({"members": ["a", "b", "c"], "rule": rule, **more})
+
+
+VOICES = [Member(name="a", low=1, high=5), Member(name="b"), Member(name="c", low=1, high=10)]
+SAID = {
+    "a": {"x": 5.0, "y": 3.0, "z": 1.0},
+    "b": {"x": 0.0, "y": 1.0, "z": 0.5},
+    "c": {"x": 10.0, "y": 5.5, "z": 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "more", "scores"),
+    [
+        ("mean", {}, {"x": 2 / 3, "y": 2 / 3, "z": 1 / 6}),
+        ("minimum", {}, {"x": 0.0, "y": 0.5, "z": 0.0}),
+        ("majority", {"passes": 0.6}, {"x": 1.0, "y": 0.0, "z": 0.0}),
+        ("borda", {}, {"x": 2 / 3, "y": 2 / 3, "z": 1 / 6}),
+        ("first_decisive", {}, {"x": 1.0, "y": 0.5, "z": 0.0}),
+    ],
+)
+def test_every_rule_by_hand(rule: str, more: dict[str, Any], scores: dict[str, float]) -> None:
+    found = decide(_panel(rule, **more), VOICES, SAID, ["x", "y", "z"])
+    assert {i: v.score for i, v in found.items()} == pytest.approx(scores)
+
+
+def test_bradley_terry_orders_as_the_games_do_and_a_sweep_stays_below_one() -> None:
+    said = {n: {"x": 3.0, "y": 2.0, "z": 1.0} for n in "abc"}
+    voices = [Member(name=n, low=0, high=3) for n in "abc"]
+    found = decide(_panel("bradley_terry"), voices, said, ["x", "y", "z"])
+    x, y, z = (found[i].score or 0 for i in "xyz")
+    assert 1 > x > y > z > 0
+    assert y == pytest.approx(0.5)
+    assert x + z == pytest.approx(1.0)
+
+
+def test_weights_decide_and_a_missing_member_is_never_a_low_score() -> None:
+    heavy = [Member(name="a", low=1, high=5, weight=3), *VOICES[1:]]
+    found = decide(_panel("mean"), heavy, SAID, ["x"])
+    assert found["x"].score == pytest.approx((3 * 1 + 0 + 1) / 5)
+    part = {**SAID, "b": {"y": 1.0}}
+    failing = decide(_panel("mean"), VOICES, part, ["x", "y"])
+    assert (failing["x"].status, failing["x"].reason) == ("error", "member_missing")
+    assert failing["y"].status == "ok"
+    skipping = decide(_panel("mean", absent="skip"), VOICES, part, ["x", "y"])
+    assert skipping["x"].score == pytest.approx(1.0)
+
+
+def test_a_pair_goes_to_the_panel_as_a_whole_or_to_nobody() -> None:
+    voices = [Member(name=n) for n in "abc"]
+    said = {"a": 0.9, "b": 0.4, "c": 0.5}
+    assert decide_pair(_panel("mean"), voices, said).p_first == pytest.approx(0.6)
+    assert decide_pair(_panel("majority"), voices, said).winner == "tie"
+    assert decide_pair(_panel("minimum"), voices, said).winner == "tie"
+    assert decide_pair(_panel("minimum"), voices, {"a": 0.9, "b": 0.6, "c": 0.7}).p_first == 0.6
+    firm = decide_pair(_panel("first_decisive", decisive=0.2), voices, {"a": 0.6, "b": 0.1, "c": 1})
+    assert firm.winner == "second"
+    assert decide_pair(_panel("mean"), voices, {"a": 0.9}).reason == "member_missing"
+    for rule in ("mean", "majority", "minimum"):
+        turned = decide_pair(_panel(rule), voices, {n: 1 - p for n, p in said.items()})
+        assert (turned.p_first or 0) == pytest.approx(
+            1 - (decide_pair(_panel(rule), voices, said).p_first or 0)
+        )
+
+
+# --- panels in the store --------------------------------------------------------------------------
+
+EXACT = (
+    "---\nkind: verifier\ndescription: x\nverifier: regex\nverifier_args: {pattern: '%s'}\n---\n"
+)
+
+
+def _write(store: Store, name: str, text: str) -> None:
+    folder = store.workspace / "judges"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.md").write_text(text)
+
+
+def _says(rule: str, *members: str, more: str = "") -> str:
+    return (
+        f"---\nkind: panel\ndescription: x\npanel: {{members: [{', '.join(members)}], "
+        f"rule: {rule}{more}}}\n---\n"
+    )
+
+
+def test_a_panel_reads_what_its_members_said_and_names_them(store: Store, fill: Fill) -> None:
+    _write(store, "digits", EXACT % "[0-9]")
+    _write(store, "short", EXACT % "^.{1,5}$")
+    _write(store, "both", _says("mean", "digits", "short"))
+    ids = fill(store, [("q", ["12", "twelve", "about 12"]), ("r", ["7", "it is seven"])])
+    names = ["both", "digits", "short"]  # the panel is named first and speaks last
+    section = Judging(judges=tuple(names))
+    call: dict[str, Any] = {"judges": names, "judging": section, "run_id": "r"}
+    report = judge(store, completion_ids=ids, **call)
+    assert report.as_dict()["both"]["made"] == 5
+    scores = store.rows(
+        "select c.text, s.score, s.kind from scores s join completions c using (completion_id) "
+        "where s.judge = 'both'"
+    )
+    assert {s["kind"] for s in scores} == {"panel"}
+    assert {s["text"]: s["score"] for s in scores} == {
+        "12": 1.0, "twelve": 0.0, "about 12": 0.5, "7": 1.0, "it is seven": 0.0,
+    }  # fmt: skip
+    row = store.rows("select * from judgements where judge = 'both' order by judgement_id")[0]
+    lineage = json.loads(row["raw"])["members"]
+    known = {r["judgement_id"] for r in store.rows("select judgement_id from judgements")}
+    assert set(lineage) == {"digits", "short"}
+    assert all(set(said["judgements"]) <= known and said["judgements"] for said in lineage.values())
+    again = judge(store, completion_ids=ids, **call)
+    assert again.made == 0
+    assert again.as_dict()["both"]["present"] == 5
+
+
+def test_a_panel_waits_for_its_members_and_then_decides_once(store: Store, fill: Fill) -> None:
+    _write(store, "digits", EXACT % "[0-9]")
+    _write(store, "short", EXACT % "^.{1,5}$")
+    _write(store, "both", _says("minimum", "digits", "short"))
+    ids = fill(store, [("q", ["12", "twelve"])])
+    section = Judging(judges=("both",))
+
+    def run(*names: str) -> dict[str, int]:
+        made = judge(store, judges=names, completion_ids=ids, judging=section, run_id="r")
+        return dict(made.judges[-1].statuses)
+
+    assert run("both") == {"error": 2}
+    assert run("both") == {}
+    rows = store.rows("select distinct rationale from judgements where judge = 'both'")
+    assert rows == [{"rationale": "member_missing"}]
+    run("digits", "short")
+    assert run("both") == {"ok": 2}
+    assert run("both") == {}
+
+
+def test_a_panel_of_comparing_judges_decides_pairs(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    import re
+
+    def brain(body: dict[str, Any]) -> str:
+        said = body["messages"][-1]["content"]
+        texts = re.findall(r"<<<ANSWER [AB] [0-9a-f]{12}>>>\n(.*?)\n<<<END", said, re.DOTALL)
+        longer = "A" if len(texts[0]) > len(texts[1]) else "B"
+        return f"[[{longer}>>{'AB'.replace(longer, '')}]]" if "A>>B" in said else "[[A]]"
+
+    server.brain = brain
+    _write(store, "bench", _says("mean", "arena-hard", "pairwise"))
+    ids = fill(store, [("q", ["short", "much longer"])])
+    names = ["arena-hard", "pairwise", "bench"]
+    section = judging(server.url, judges=names)
+    judge(store, judges=names, completion_ids=ids, judging=section, run_id="r")
+    (row,) = store.rows("select * from judgements where judge = 'bench'")
+    # The one always says A, which both orders make a tie; the other prefers the longer text.
+    assert row["status"] == "ok"
+    assert row["winner_id"] == ids[1]
+    p = row["p_first"] if row["completion_ids"][0] == ids[1] else 1 - row["p_first"]
+    assert p == pytest.approx(0.75)
+    won = store.rows(
+        "select p from matches where judge = 'bench' and completion_id = $i", {"i": ids[1]}
+    )
+    assert [w["p"] for w in won] == [pytest.approx(0.75)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (_says("mean", "digits", "people"), "people is of kind human"),
+        (_says("mean", "digits", "reward-model"), "without a scale, which rule mean needs"),
+        (_says("borda", "digits", "reward-model"), "names its weights"),
+        (_says("mean", "digits", "digits"), "two members have one name"),
+        (_says("mean", "digits", "short", more=", weights: {long: 2}"), "'long' is no member"),
+        (_says("meen", "digits", "short"), "panel.rule: Input should be"),
+        ("---\nkind: panel\ndescription: x\n---\n", "a panel judge needs `panel`"),
+        ("---\nkind: human\ndescription: x\nparser: pair\n---\n", "kind human asks nobody"),
+    ],
+)
+def test_a_panel_that_cannot_decide_says_why(store: Store, text: str, words: str) -> None:
+    _write(store, "digits", EXACT % "[0-9]")
+    _write(store, "short", EXACT % "^.{1,5}$")
+    _write(store, "mine", text)
+    with pytest.raises(UserError, match=words.replace("`", ".")):
+        judge(
+            store, judges=["mine"], completion_ids=[], judging=Judging(judges=("mine",)), run_id="r"
+        )
+
+
+def test_weights_from_agreement_need_enough_labels_by_people(store: Store, fill: Fill) -> None:
+    from factory.judging.sources import source_for
+
+    _write(store, "digits", EXACT % "[0-9]")
+    _write(store, "short", EXACT % "^.{1,5}$")
+    _write(store, "both", _says("mean", "digits", "short", more=", weights: agreement"))
+    section = Judging(judges=("both",))
+    with pytest.raises(UserError, match="there are 0"):
+        source_for(store, "both", section)
+    asked = [(f"q{i}", ["the answer is 12", "no" if i % 2 else "it is unknown"]) for i in range(40)]
+    ids = fill(store, asked)
+    judge(store, judges=["digits", "short"], completion_ids=ids, judging=section, run_id="r")
+    prompts = store.rows("select completion_id, prompt_id from completions")
+    prompt = {r["completion_id"]: r["prompt_id"] for r in prompts}
+    store.append(
+        "labels",
+        [
+            {
+                "label_id": f"l{k}", "prompt_id": prompt[ids[k]], "annotator": "ann", "bucket": 0,
+                "completion_ids": [ids[k], ids[k + 1]], "choice": "first", "winner_id": ids[k],
+            }
+            for k in range(0, 80, 2)
+        ],
+        run_id="r",
+    )  # fmt: skip
+    # `short` decides only half of the pairs, all of them against people: 20 are too few to say so.
+    with pytest.raises(UserError, match="short both decided; there are 20"):
+        source_for(store, "both", section)
+
+
+def test_people_are_not_asked_by_a_program(store: Store) -> None:
+    with pytest.raises(UserError, match="is a guideline") as bad:
+        judge(
+            store,
+            judges=["people"],
+            completion_ids=[],
+            judging=Judging(judges=("people",)),
+            run_id="r",
+        )
+    assert "annotate" in bad.value.next
+
+
+# --- reward models --------------------------------------------------------------------------------
+
+TEMPLATE = "{% for m in messages %}<|turn|>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sequence classifier of a few thousand weights, saved as users save theirs."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("rm")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<pad>": 0, "<eos>": 1, "<|turn|>": 2} | {c: i + 3 for i, c in enumerate(letters)}
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>",
+        additional_special_tokens=["<|turn|>"],
+    )  # fmt: skip
+    tokenizer.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, num_labels=1,
+        pad_token_id=0, bos_token_id=None, eos_token_id=1,
+    )  # fmt: skip
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_reward_models_score_is_its_raw_logit_whatever_the_batch(
+    store: Store, fill: Fill, reward_model: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    texts = [
+        "Yes.",
+        "A longer answer, of several words.",
+        "\u00fc\x00",
+        "x" * 400,
+        "<|turn|>user: hi",
+    ]
+    ids = fill(store, [("What?", texts)])
+    section = Judging(judges=("reward-model",), models={"reward-model": str(reward_model)})
+    call: dict[str, Any] = {"judges": ["reward-model"], "judging": section, "run_id": "r"}
+    judge(store, completion_ids=ids, **call)
+    rows = store.rows(
+        "select j.*, c.text from judgements j join completions c using (completion_id)"
+    )
+    by_text = {r["text"]: r for r in rows}
+    network = AutoModelForSequenceClassification.from_pretrained(reward_model)
+    tokenizer = AutoTokenizer.from_pretrained(reward_model)
+    for text in texts[:2]:
+        turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": text}]
+        shown = tokenizer.apply_chat_template(turns, tokenize=False)
+        with torch.inference_mode():
+            want = network(**tokenizer(shown, return_tensors="pt", add_special_tokens=False)).logits
+        assert by_text[text]["score"] == pytest.approx(float(want[0, 0]), abs=1e-5)
+    reasons = {r["text"][:5]: (r["status"], r["rationale"]) for r in rows if r["status"] != "ok"}
+    assert reasons == {
+        "xxxxx": ("error", "text_above_max_tokens"),
+        "<|tur": ("error", "text_holds_special_tokens"),
+    }
+    assert {r["kind"] for r in rows} == {"reward_model"}
+    assert judge(store, completion_ids=ids, **call).made == 0
+
+
+def test_law_2_other_weights_under_the_same_path_are_another_judge(
+    store: Store, reward_model: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    from factory.judging.sources import source_for
+
+    place = tmp_path / "here"
+    shutil.copytree(reward_model, place)
+
+    def identity(path: Path) -> str:
+        section = Judging(judges=("reward-model",), models={"reward-model": str(path)})
+        return source_for(store, "reward-model", section).judge_id
+
+    first = identity(place)
+    assert identity(reward_model) == first
+    weights = bytearray((place / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (place / "model.safetensors").write_bytes(bytes(weights))
+    assert identity(place) != first
+    (place / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="holds no model"):
+        identity(place)
+
+
+def test_a_reward_model_that_cannot_score_says_why(
+    store: Store, fill: Fill, reward_model: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    place = tmp_path / "silent"
+    shutil.copytree(reward_model, place)
+    (place / "chat_template.jinja").unlink()
+    ids = fill(store, [("q", ["a"])])
+    section = Judging(judges=("reward-model",), models={"reward-model": str(place)})
+    with pytest.raises(UserError, match="no chat template"):
+        judge(store, judges=["reward-model"], completion_ids=ids, judging=section, run_id="r")
+    with pytest.raises(RecipeError, match="names its weights"):
+        judge(
+            store, judges=["reward-model"], completion_ids=ids,
+            judging=Judging(judges=("reward-model",)), run_id="r",
+        )  # fmt: skip
