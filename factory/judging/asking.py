@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from factory.errors import FactoryError, RecipeError
 from factory.judging import render
 from factory.judging.client import Answer, Call, Client, call_of
 from factory.judging.outcomes import Reply, Verdict, failed
 from factory.judging.plan import Task
 from factory.judging.work import Block, Commit, Source, messages_of, read, rows_of
-from factory.store import CallRow
+from factory.store import CallRow, Store
 
 SHARDS_AT_ONCE = 2
 """While one shard is being committed the next one keeps the endpoint busy."""
@@ -127,7 +129,18 @@ async def _recovered(asker: _Asker, call_ids: Sequence[str]) -> dict[str, Answer
     if doubtful:
         hold = endpoint.in_doubt == "hold"
         await asyncio.to_thread(ledger.release_in_doubt, doubtful, hold=hold)
-    return {row.call_id: _kept(row) for row in known.values() if row.state == "done"}
+    kept = {row.call_id: _kept(row) for row in known.values() if row.state == "done"}
+    if kept:
+        asker.charged |= await asyncio.to_thread(_charged, asker.commit.store, list(kept))
+    return kept
+
+
+def _charged(store: Store, call_ids: list[str]) -> set[str]:
+    """Calls whose price stands on a row of the lake: another judge, or an earlier shard, asked."""
+    sql = "select distinct j.call_id from judgements j semi join wanted using (call_id)"
+    with store.connect(mentioned_in=sql) as con:
+        con.register("wanted", pa.table({"call_id": pa.array(call_ids, pa.string())}))
+        return {call_id for (call_id,) in con.execute(sql).fetchall()}
 
 
 def _kept(row: CallRow) -> Answer:

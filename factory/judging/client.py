@@ -9,22 +9,25 @@ run, which goes on from there when it can.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 from factory.errors import FactoryError, Stopped
 from factory.judging.journal import Journal
+from factory.judging.keys import Keys
+from factory.judging.limits import Limits
 from factory.judging.outcomes import Reply
 from factory.judging.pace import Pace, backoff, retry_after
-from factory.judging.replies import cost_of, most_it_can_cost, read_body
+from factory.judging.replies import cost_of, most_it_can_cost, read_body, read_error, tokens_of
+from factory.judging.tries import Try, failed_try, result_of, said
+from factory.judging.wire import Answered, Broken, Wire
 from factory.recipe import Endpoint
 from factory.rows import content_id
-from factory.store import CallIntent, CallResult, Ledger
-
-if TYPE_CHECKING:
-    import openai
+from factory.store import CallIntent, Ledger
 
 FIRST_CONTACT_TRIES = 3
 MALFORMED_TRIES = 3
@@ -32,6 +35,7 @@ MALFORMED_TRIES = 3
 FAILURES_IN_A_ROW = 50
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _CROWDED = frozenset({429, 503, 529})
+_KEY_REFUSED = frozenset({"http_401", "http_403", "http_402", "no_quota"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,11 @@ class Call:
 
     call_id: str
     body: Mapping[str, Any]
+
+    def sent(self) -> bytes:
+        """The body as it goes over the wire."""
+        text = json.dumps(self.body, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 def call_of(body: Mapping[str, Any], *, replicate: int = 0) -> Call:
@@ -57,20 +66,6 @@ class Answer:
     latency_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Try:
-    """What one try came to."""
-
-    reply: Reply
-    cost: int
-    http_status: int | None
-    latency_ms: float
-    again: bool
-    """Whether another try may help."""
-    wait: float | None = None
-    message: str = ""
-
-
 class Client:
     """One endpoint, asked from one event loop. Close it: that writes what is waiting."""
 
@@ -81,11 +76,13 @@ class Client:
         self.name = name
         self.run_id = run_id
         self.pace = Pace(most=endpoint.max_concurrency)
-        self._key = endpoint.api_key()
+        self._keys = Keys(endpoint.api_keys())
+        self._limits = Limits(rpm=endpoint.rpm, tpm=endpoint.tpm)
         self._journal = Journal(ledger, budget_id=budget_id)
-        self._openai = _open(endpoint, self._key)
+        self._wire = Wire(endpoint.url, timeout_s=endpoint.timeout_s, most=endpoint.max_concurrency)
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._stop: FactoryError | None = None
+        self._stopped = asyncio.Event()
         self._reached = False
         self._failures = 0
 
@@ -96,7 +93,7 @@ class Client:
 
     async def close(self) -> None:
         """Close connections and write everything that is waiting."""
-        await self._openai.close()
+        await self._wire.close()
         await self._journal.close()
 
     async def ask(self, call: Call) -> Answer:
@@ -117,7 +114,7 @@ class Client:
         intent = CallIntent(
             call_id=call.call_id,
             kind="chat",
-            endpoint=self.endpoint.base_url,
+            endpoint=self.endpoint.url,
             model=self.endpoint.model,
             request_hash=call.call_id,
             reserve_microusd=reserve,
@@ -128,7 +125,7 @@ class Client:
             tried = await self._try(call, intent)
             if tried is None:
                 return await self._kept(call.call_id)
-            tries += 1
+            tries += 0 if tried.free else 1
             spent += tried.cost
             if not tried.reply.error:
                 self._failures = 0
@@ -139,144 +136,159 @@ class Client:
                 return Answer(reply=tried.reply, cost_microusd=spent, latency_ms=tried.latency_ms)
             await asyncio.sleep(backoff(tries) if tried.wait is None else tried.wait)
 
-    async def _try(self, call: Call, intent: CallIntent) -> _Try | None:
+    async def _try(self, call: Call, intent: CallIntent) -> Try | None:
         """One try, in the ledger before and after; None when the call is not ours to send."""
         generation = await self.pace.enter()
         try:
-            if self._stop is not None:
-                raise self._stop
+            tokens = tokens_of(call.body)
+            await self._turn(self._limits.take(tokens))
             try:
                 ours = await self._journal.send(intent)
             except FactoryError as refused:
-                self._stop = refused
+                self._end(refused)
                 raise
             if not ours:
                 return None
+            key = self._keys.pick()
             try:
-                tried = await self._post(call, reserve=intent.reserve_microusd)
+                tried = await self._post(call, self._keys[key], reserve=intent.reserve_microusd)
             except BaseException:
                 # Cancelled in flight: it may have been billed, so its price counts as spent.
-                lost = Reply(error="cancelled")
-                cost = intent.reserve_microusd
-                self._journal.finish_later(_result(call.call_id, _failed(lost, cost=cost)))
+                lost = failed_try(Reply(error="cancelled"), cost=intent.reserve_microusd)
+                self._journal.finish_later(result_of(call.call_id, lost))
                 raise
-            self._adapt(tried, generation)
+            self._limits.used(tried.tokens, taken=tokens)
+            tried = self._adapt(tried, generation, key)
             self._fatal(tried)  # before the place is given on: the next call must not leave
         finally:
             self.pace.leave()
-        await self._journal.finish(_result(call.call_id, tried))
+        await self._journal.finish(result_of(call.call_id, tried))
         return tried
 
-    def _adapt(self, tried: _Try, generation: int) -> None:
+    async def _turn(self, seconds: float) -> None:
+        """Wait for the limits, and no longer than until the run is stopped."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), seconds)
+        if self._stop is not None:
+            raise self._stop
+
+    def _adapt(self, tried: Try, generation: int, key: int) -> Try:
+        """Go faster or slower by what a try came to; with several keys, use another one."""
         if not tried.reply.error:
             self._reached = True
             self.pace.grow()
-        elif tried.http_status in _CROWDED or tried.reply.error == "timeout":
+            return tried
+        if len(self._keys) > 1 and tried.reply.error in _KEY_REFUSED:
+            return (
+                replace(tried, again=True, free=True, wait=0.0)
+                if self._keys.refused(key)
+                else tried
+            )
+        if len(self._keys) > 1 and tried.http_status == 429:
+            wait = self._keys.crowded(key, tried.wait)
+            if wait is None:
+                return replace(tried, wait=0.0)
+            tried = replace(tried, wait=wait)
+        if tried.http_status in _CROWDED or tried.reply.error == "timeout":
             self.pace.cut(generation)
             if tried.wait is not None:
                 self.pace.pause(tried.wait)
         elif tried.again:
             self.pace.cut(generation, by=0.9)
+        return tried
 
-    async def _post(self, call: Call, *, reserve: int) -> _Try:
-        import openai
-
+    async def _post(self, call: Call, key: str | None, *, reserve: int) -> Try:
         started = time.perf_counter()
+        headers = {"Idempotency-Key": call.call_id}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
         try:
-            async with asyncio.timeout(self.endpoint.timeout_s):
-                # The bytes: building the typed completion costs a third of a call's time.
-                body = await self._openai.post(
-                    "/chat/completions",
-                    cast_to=bytes,
-                    body=dict(call.body),
-                    options={
-                        "headers": {"Idempotency-Key": call.call_id},
-                        "idempotency_key": call.call_id,  # else openai draws a random one
-                    },
-                )
-        except openai.APIStatusError as refused:
-            return self._refused(refused, started)
-        except (TimeoutError, openai.APIConnectionError) as broken:
-            error, said = _what_broke(broken)
-            cost = 0 if error == "unreachable" else reserve
-            message = self._shown(said)
-            return _failed(
-                Reply(error=error), cost=cost, again=True, started=started, message=message
+            answer = await self._wire.post("/chat/completions", call.sent(), headers)
+        except Broken as broken:
+            return failed_try(
+                Reply(error=broken.kind),
+                cost=0 if broken.kind == "unreachable" else reserve,
+                again=broken.kind != "too_large",
+                started=started,
+                message=self._shown(str(broken)),
             )
-        reply, usage = read_body(body)
+        if answer.status != 200:
+            return self._refused(answer, started)
+        reply, usage = read_body(answer.body)
         cost = reserve if usage is None else cost_of(usage, self.endpoint)
         if reply.error:
-            message = self._shown(body[:300].decode("utf-8", "replace"))
-            return _failed(
+            message = self._shown(answer.body[:300].decode("utf-8", "replace"))
+            return failed_try(
                 reply, cost=cost, again=True, started=started, message=message, status=200
             )
-        return _Try(
+        return Try(
             reply=reply,
             cost=cost,
+            tokens=usage.tokens_in + usage.tokens_out if usage else tokens_of(call.body),
             http_status=200,
             latency_ms=(time.perf_counter() - started) * 1000,
             again=False,
         )
 
-    def _refused(self, refused: openai.APIStatusError, started: float) -> _Try:
-        status = refused.status_code
-        quota = getattr(refused, "code", None) == "insufficient_quota"
-        return _failed(
-            Reply(error="no_quota" if quota else f"http_{status}"),
+    def _refused(self, answer: Answered, started: float) -> Try:
+        code, message = read_error(answer.body)
+        quota = code == "insufficient_quota"
+        return failed_try(
+            Reply(error="no_quota" if quota else f"http_{answer.status}"),
             cost=0,
-            again=status in _RETRIED and not quota,
+            again=answer.status in _RETRIED and not quota,
             started=started,
-            wait=retry_after(refused.response.headers),
-            message=self._shown(refused.message),
-            status=status,
+            wait=retry_after(answer.headers),
+            message=self._shown(message),
+            status=answer.status,
         )
 
     def _shown(self, text: str) -> str:
-        """A server's words without our key, which some servers repeat."""
-        text = text.replace(self._key, "***") if self._key else text
-        return " ".join(text.replace("\x00", " ").split())[:300]
+        """A server's words, short and without our keys."""
+        return " ".join(self._keys.hidden(text).replace("\x00", " ").split())[:300]
 
     # --- when to give up ---------------------------------------------------------------------
 
-    def _tries_for(self, tried: _Try) -> int:
+    def _tries_for(self, tried: Try) -> int:
         if tried.reply.error == "unreachable" and not self._reached:
             return FIRST_CONTACT_TRIES
         if tried.http_status == 200:
             return min(MALFORMED_TRIES, self.endpoint.max_attempts)
         return self.endpoint.max_attempts
 
-    def _judge_failure(self, tried: _Try, tries: int) -> None:
+    def _judge_failure(self, tried: Try, tries: int) -> None:
         """Stop the run where every further call would fail as this one did."""
         fatal = self._fatal(tried)
         if fatal is not None:
             raise fatal
         if tried.reply.error == "unreachable" and tries >= self._tries_for(tried):
-            raise self._stopping(
-                f".base_url {self.endpoint.base_url} cannot be reached{_said(tried)}"
-            )
+            raise self._stopping(f".base_url {self.endpoint.url} cannot be reached{said(tried)}")
 
-    def _fatal(self, tried: _Try) -> Stopped | None:
+    def _fatal(self, tried: Try) -> Stopped | None:
         """Why no call can succeed, where one answer is enough to know."""
-        error, url = tried.reply.error, self.endpoint.base_url
+        error, url = tried.reply.error, self.endpoint.url
+        if tried.free:
+            return None  # another key goes on
         if error in {"http_401", "http_403"}:
-            named = self.endpoint.api_key_env
+            named = " and ".join(self.endpoint.key_names)
             key = f"the key in {named}" if named else "a call without api_key_env"
-            return self._stopping(f": {url} refused {key}{_said(tried)}")
+            return self._stopping(f": {url} refused {key}{said(tried)}")
         if error in {"http_402", "no_quota"}:
-            return self._stopping(f": {url} has no credit left{_said(tried)}")
+            return self._stopping(f": {url} has no credit left{said(tried)}")
         if error in {"http_404", "http_405"}:
             model = self.endpoint.model
             return self._stopping(
-                f": {url} does not know this path or the model {model!r}{_said(tried)}"
+                f": {url} does not know this path or the model {model!r}{said(tried)}"
             )
         return None
 
-    def _count_failure(self, tried: _Try) -> None:
+    def _count_failure(self, tried: Try) -> None:
         self._failures += 1
         if self._failures >= FAILURES_IN_A_ROW:
             raise self._stopping(
                 f": {self._failures} calls in a row failed, the last with "
-                f"{tried.reply.error}{_said(tried)}"
+                f"{tried.reply.error}{said(tried)}"
             )
 
     def _stopping(self, words: str) -> Stopped:
@@ -285,8 +297,13 @@ class Client:
             f"judging.endpoints.{self.name}{words}",
             next="mend it and type the same command: it goes on from here",
         )
-        self._stop = stop
+        self._end(stop)
         return stop
+
+    def _end(self, why: FactoryError) -> None:
+        """From now on no call leaves, and nobody waits for a turn."""
+        self._stop = why
+        self._stopped.set()
 
     async def _kept(self, call_id: str) -> Answer:
         """The answer of a call that is not ours to send: stored, or with somebody else."""
@@ -294,88 +311,3 @@ class Client:
         if row is None or row.state != "done" or row.response is None:
             return Answer(reply=None)
         return Answer(reply=Reply.loads(row.response), latency_ms=row.latency_ms)
-
-
-def _open(endpoint: Endpoint, key: str | None) -> openai.AsyncOpenAI:
-    import openai
-
-    limit = openai.Timeout(endpoint.timeout_s, connect=min(10.0, endpoint.timeout_s))
-    return openai.AsyncOpenAI(
-        base_url=endpoint.base_url,
-        api_key=key or "none",
-        organization="",
-        project="",
-        timeout=limit,
-        max_retries=0,  # ours: each try is in the ledger
-        # aiohttp underneath: twice the calls a second of the default transport.
-        http_client=openai.DefaultAioHttpClient(timeout=limit),
-    )
-
-
-_NEVER_CONNECTED = frozenset({"ConnectionRefusedError", "ConnectionTimeoutError", "gaierror"})
-_CONNECTION_LOST = frozenset(
-    {"ServerDisconnectedError", "ClientPayloadError", "ClientOSError", "ConnectionResetError"}
-)
-
-
-def _what_broke(broken: BaseException) -> tuple[str, str]:
-    """`unreachable`, `connection_lost` or `timeout`, and the innermost library's words.
-
-    By the names of the causes: openai calls a lost connection a timeout, and which httpx is
-    underneath depends on its version.
-    """
-    causes: list[BaseException] = []
-    cause: BaseException | None = broken
-    while cause is not None and len(causes) < 10:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    names = {type(c).__name__ for c in causes}
-    said = str(causes[1]) if len(causes) > 1 else ""
-    if names & _NEVER_CONNECTED or any(n.startswith("ClientConnector") for n in names):
-        return "unreachable", said
-    if names & _CONNECTION_LOST:
-        return "connection_lost", said
-    slow = names & {"TimeoutError", "APITimeoutError"}
-    return "timeout" if slow else "connection_lost", said
-
-
-def _failed(
-    reply: Reply,
-    *,
-    cost: int,
-    again: bool = False,
-    started: float | None = None,
-    wait: float | None = None,
-    message: str = "",
-    status: int | None = None,
-) -> _Try:
-    latency = 0.0 if started is None else (time.perf_counter() - started) * 1000
-    return _Try(
-        reply=reply,
-        cost=cost,
-        http_status=status,
-        latency_ms=latency,
-        again=again,
-        wait=wait,
-        message=message,
-    )
-
-
-def _said(tried: _Try) -> str:
-    return f": {tried.message}" if tried.message else ""
-
-
-def _result(call_id: str, tried: _Try) -> CallResult:
-    reply = tried.reply
-    return CallResult(
-        call_id=call_id,
-        state="failed" if reply.error else "done",
-        outcome=reply.error or "ok",
-        http_status=tried.http_status,
-        response=None if reply.error else reply.dumps(),
-        tokens_in=reply.tokens_in,
-        tokens_out=reply.tokens_out,
-        cost_microusd=tried.cost,
-        latency_ms=tried.latency_ms,
-        error=tried.message or None,
-    )

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.judging.outcomes import Reply, storable
-from factory.recipe import Endpoint
+from factory.recipe import Endpoint, Price
 
 MAX_TEXT = 200_000
 """Characters of an answer that are kept. No judge is asked for more; a server may send it."""
 UNLIMITED_TOKENS = 16_384
 """What a call without a token limit is taken to write at most."""
+BYTES_A_TOKEN = 4
+"""Of usual text; only for estimates and limits, never for a reservation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,19 @@ def read_body(body: bytes) -> tuple[Reply, Usage | None]:
         return _choice(choices[0], value, usage), usage
     except (TypeError, ValueError, KeyError, AttributeError):
         return Reply(error="not_a_completion"), usage
+
+
+def read_error(body: bytes) -> tuple[str, str]:
+    """The code and the words of an answer that is no 200; empty code where it names none."""
+    text = body[:2000].decode("utf-8", "replace")
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", text
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return "", str(error)
+    return str(error.get("code") or ""), str(error.get("message") or text)
 
 
 def _choice(choice: Any, value: dict[str, Any], usage: Usage | None) -> Reply:
@@ -95,14 +110,15 @@ def _usage(value: Any) -> Usage | None:
 
 def cost_of(usage: Usage, endpoint: Endpoint) -> int:
     """The price of a call, rounded up. Dollars per million tokens are micro-dollars per token."""
-    price = endpoint.price
+    price = endpoint.price or Price()
     cached = min(usage.cached, usage.tokens_in) if price.cached_input is not None else 0
     total = (
         (usage.tokens_in - cached) * price.input
         + cached * (price.cached_input or 0.0)
         + usage.tokens_out * price.output
     )
-    return math.ceil(round(total, 6))
+    share = price.batch if endpoint.mode == "batch" else 1.0
+    return math.ceil(round(total * share, 6))
 
 
 def most_it_can_cost(body: Mapping[str, Any], endpoint: Endpoint) -> int:
@@ -111,7 +127,18 @@ def most_it_can_cost(body: Mapping[str, Any], endpoint: Endpoint) -> int:
     A byte-level tokenizer makes no more tokens than the text has bytes; a chat template adds a few
     per message.
     """
-    size = sum(len(m["content"].encode("utf-8", "replace")) + 16 for m in body["messages"]) + 64
-    most = body.get("max_tokens") or body.get("max_completion_tokens") or UNLIMITED_TOKENS
-    asked = Usage(tokens_in=size, tokens_out=int(most))
-    return cost_of(asked, endpoint)
+    size = _bytes(body) + 16 * len(body["messages"]) + 64
+    return cost_of(Usage(tokens_in=size, tokens_out=_most_written(body)), endpoint)
+
+
+def tokens_of(body: Mapping[str, Any]) -> int:
+    """About how many tokens a call uses at most, as vendors count for their limits per minute."""
+    return _bytes(body) // BYTES_A_TOKEN + _most_written(body)
+
+
+def _bytes(body: Mapping[str, Any]) -> int:
+    return sum(len(m["content"].encode("utf-8", "replace")) for m in body["messages"])
+
+
+def _most_written(body: Mapping[str, Any]) -> int:
+    return int(body.get("max_tokens") or body.get("max_completion_tokens") or UNLIMITED_TOKENS)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from factory.errors import RecipeError
+from factory.recipe import endpoint as endpoints
+from factory.recipe.endpoint import Endpoint
 from factory.recipe.prompts import Pool, Prompts
-from factory.recipe.sampling import LATER_FIELDS, Sampling
+from factory.recipe.sampling import LATER_FIELDS, PACE, Sampling
 from factory.recipe.section import Section, without_defaults
 from factory.rows import content_id
+
 
 class Starter(Section):
     """A first checkpoint made here: random weights, fine-tuned on demonstrations."""
@@ -40,54 +40,6 @@ class Policy(Section):
         return self
 
 
-class Price(Section):
-    """US dollars per million tokens."""
-
-    input: float = Field(default=0.0, ge=0)
-    output: float = Field(default=0.0, ge=0)
-    cached_input: float | None = Field(default=None, ge=0)
-
-
-class Endpoint(Section):
-    """An OpenAI-compatible server."""
-
-    base_url: str = Field(pattern=r"^https?://")
-    model: str
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key; the key itself is never written."""
-    price: Price = Price()
-    max_concurrency: int = Field(default=64, gt=0)
-    timeout_s: float = Field(default=120.0, gt=0)
-    max_attempts: int = Field(default=6, gt=0)
-    in_doubt: Literal["resend", "hold"] = "resend"
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("base_url")
-    @classmethod
-    def _no_secret(cls, url: str) -> str:
-        # The URL is written to the ledger, to logs and to errors; a key in it would be too.
-        parts = urlsplit(url)
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("a URL without user, password and query; name a key in api_key_env")
-        return url
-
-    def api_key(self) -> str | None:
-        """The key, from the environment.
-
-        Raises:
-            RecipeError: when the recipe names a variable that is not set.
-        """
-        if self.api_key_env is None:
-            return None
-        key = os.environ.get(self.api_key_env)
-        if not key:
-            raise RecipeError(
-                f"the environment variable {self.api_key_env} is not set",
-                next=f"export {self.api_key_env}=…",
-            )
-        return key
-
-
 class Judging(Section):
     """Who scores completions."""
 
@@ -96,6 +48,8 @@ class Judging(Section):
     endpoints: dict[str, Endpoint] = Field(default_factory=dict)
     assign: dict[str, str] = Field(default_factory=dict)
     """Judge -> endpoint; a judge that is absent uses the only endpoint."""
+    models: dict[str, str] = {}
+    """Reward model's judge -> directory of its weights."""
     budget_usd: float | None = Field(default=None, ge=0)
     comparisons: int = Field(default=4, gt=0)
     """Pairs of completions a prompt that a pairwise judge compares."""
@@ -198,10 +152,13 @@ class Recipe(Section):
         """
         body = self.model_dump(mode="json", exclude={"rounds", "schedule", "description"})
         body["judging"].pop("budget_usd")
-        body["sampling"].pop("exactness")
+        for unasked in ("exactness", *PACE):
+            body["sampling"].pop(unasked)
+        without_defaults(body["judging"], Judging, ("models",))
         for endpoint in body["judging"]["endpoints"].values():
-            for pace in ("max_concurrency", "timeout_s", "max_attempts", "price"):
+            for pace in endpoints.PACE:
                 endpoint.pop(pace)
+            without_defaults(endpoint, Endpoint, endpoints.LATER_FIELDS)
         # What is off is not part of a recipe: the runs of those who never name it go on.
         without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
         without_defaults(body["sampling"], Sampling, LATER_FIELDS)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from factory.recipe.model import Endpoint, Judging, Price
+from factory.recipe import Endpoint, Price
+from factory.recipe.model import Judging
 from factory.rows import bucket_of, completion_id_of, prompt_id_of, text_hash
 from factory.store import Store, open_store
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from factory.judging.pace import Pace, backoff, retry_after
 from factory.judging.plan import Candidate, pairs
 from factory.judging.replies import Usage, cost_of, most_it_can_cost, read_body
-from factory.recipe.model import Endpoint, Price
+from factory.recipe import Endpoint, Price
 
 
 def test_no_more_calls_run_than_the_limit_and_every_caller_gets_a_turn() -> None:

@@ -334,7 +334,8 @@ _CHILD = """
 import sys
 from pathlib import Path
 from factory.judging.verb import judge
-from factory.recipe.model import Endpoint, Judging, Price
+from factory.recipe import Endpoint, Price
+from factory.recipe.model import Judging
 from factory.store import open_store
 store = open_store(Path(sys.argv[1]))
 endpoint = Endpoint(base_url=sys.argv[2], model="the-judge", price=Price(input=1.0, output=2.0))

@@ -299,7 +299,7 @@ def test_law_15_no_secret_is_written(factory: Factory, monkeypatch: pytest.Monke
     recipe = load("quickstart", overrides=flags, environ={})
     store = open_store(factory.workspace)
     with open_run(store, recipe):
-        assert recipe.judging.endpoints["e"].api_key() == "sk-very-secret-0123456789"
+        assert recipe.judging.endpoints["e"].api_keys() == ("sk-very-secret-0123456789",)
     for file in factory.workspace.rglob("*"):
         if file.is_file():
             assert b"sk-very-secret" not in file.read_bytes()

@@ -107,9 +107,9 @@ def test_a_key_is_read_from_the_named_variable_and_never_kept(tmp_path, monkeypa
     path = write(tmp_path, GOOD.replace("toyworld]", f"toyworld], endpoints: {{e: {endpoint}}}"))
     found = load(path, environ={})
     with pytest.raises(RecipeError, match="SOME_KEY is not set"):
-        found.judging.endpoints["e"].api_key()
+        found.judging.endpoints["e"].api_keys()
     monkeypatch.setenv("SOME_KEY", "s3cret")
-    assert found.judging.endpoints["e"].api_key() == "s3cret"
+    assert found.judging.endpoints["e"].api_keys() == ("s3cret",)
     assert "s3cret" not in found.model_dump_json()
 
 

@@ -31,7 +31,8 @@ JUDGE = """
 import sys
 from pathlib import Path
 from factory.judging.verb import judge
-from factory.recipe.model import Endpoint, Judging, Price
+from factory.recipe import Endpoint, Price
+from factory.recipe.model import Judging
 from factory.store import open_store
 workspace, ledger, url = sys.argv[1:]
 store = open_store(Path(workspace), ledger_url=ledger)
