@@ -23,8 +23,7 @@ def play(run: stages.Run, do: Do) -> None:
 def play_round(run: stages.Run, number: int, do: Do) -> None:
     """One round: the champion answers, judges score, SQL pairs, DPO trains, the gate decides."""
     do(f"draw {number}", lambda: stages.draw(run, number))
-    sample(stages.policy_session(run, number), do)
-    do(f"judge {number}", lambda: stages.judge(run, number))
+    answer(run, number, do)
     do(f"measure {number}", lambda: stages.start_from(run, number))
     do(f"pair {number}", lambda: stages.pair(run, number))
     do(f"freeze {number}", lambda: stages.freeze(run, number))
@@ -33,6 +32,18 @@ def play_round(run: stages.Run, number: int, do: Do) -> None:
     sample(stages.candidate_session(run, number), do)
     do(f"judge candidate {number}", lambda: stages.judge_candidate(run, number))
     do(f"gate {number}", lambda: stages.decide(run, number))
+
+
+def answer(run: stages.Run, number: int, do: Do) -> None:
+    """The champion answers and judges score; in waves, as long as the plan asks for more."""
+    for wave in stages.waves(run):
+        name = f"{number}.{wave}" if wave else f"{number}"
+        if wave:
+            more = do(f"ask {name}", lambda w=wave: stages.ask_more(run, number, w))
+            if not more["asked"]:
+                return
+        sample(stages.policy_session(run, number, wave), do)
+        do(f"judge {name}", lambda w=wave: stages.judge(run, number, w))
 
 
 def sample(session: Any, do: Do) -> None:

@@ -17,6 +17,10 @@ _DROPS = """
 select round, stage, reason, count(*) as rows from drops where run_id = $run
 group by all order by all
 """
+_SAMPLES = """
+select round, samples, settled, unsettled from samples_per_prompt
+where run_id = $run order by round, samples
+"""
 _STEPS = """
 select round, stage, state, round(seconds, 1) as seconds, attempts from steps
 where run_id = $run order by started_at
@@ -44,6 +48,7 @@ def of_run(store: Store, run_id: str) -> Summary:
     tables = [
         rounds,
         _table(store, "drops", "Dropped, by reason", _DROPS, run),
+        _table(store, "samples", "Prompts, by the samples they stopped at", _SAMPLES, run),
         _table(store, "steps", "Time per stage", _STEPS, run),
     ]
     last = max((row["round"] for row in rounds.rows), default=0)

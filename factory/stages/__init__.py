@@ -9,10 +9,12 @@ from factory.stages.label import freeze, judge, judge_candidate, pair
 from factory.stages.run import Run, Stage, open_run
 from factory.stages.sample import candidate_session, policy_session
 from factory.stages.supply import draw, expand, starter
+from factory.stages.waves import ask_more, waves
 
 __all__ = [
     "Run",
     "Stage",
+    "ask_more",
     "candidate_session",
     "decide",
     "draw",
@@ -27,4 +29,5 @@ __all__ = [
     "start_from",
     "starter",
     "train_candidate",
+    "waves",
 ]

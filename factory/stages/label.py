@@ -23,17 +23,19 @@ def completions_of(run: Run, round: int, purposes: list[str]) -> list[str]:
     return [row["completion_id"] for row in run.store.rows(_ROUND, wanted)]
 
 
-def judge(run: Run, round: int) -> dict[str, Any]:
-    """Have every judge of the recipe score what the round sampled for training.
+def judge(run: Run, round: int, wave: int = 0) -> dict[str, Any]:
+    """Have every judge of the recipe score what the round has sampled for training so far.
 
     The held-out answers are scored by the gate's judge alone.
     """
 
     def work() -> dict[str, Any]:
         train = score(run, round, ["train"], list(run.recipe.judging.judges))
+        if wave:
+            return {"train": train}
         return {"train": train, "gate": score(run, round, ["gate"], [run.recipe.gate_judge])}
 
-    return run.once(round, "judge", work)
+    return run.once(round, f"judge-{wave}" if wave else "judge", work)
 
 
 def judge_candidate(run: Run, round: int) -> dict[str, Any]:

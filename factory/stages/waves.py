@@ -9,13 +9,15 @@ was, and no sample is asked for twice.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from factory import rooms
 from factory.prompting.draw import Asked, append_asked
 from factory.prompting.variety import Variety, roster
 from factory.recipe import Sampling
-from factory.recipe.sampling import PLAIN
+from factory.recipe.sampling import PLAIN, Adaptive
 from factory.rows import SamplingParams
 from factory.stages.plan import PRINCIPLES
 from factory.stages.run import Run
@@ -87,6 +89,98 @@ def ask(
                 yield prompt_id, model_id, references[model_id], 0
 
     return _append(run, round, variety, wanted(), wave=wave)
+
+
+def ask_more(run: Run, round: int, wave: int) -> dict[str, Any]:
+    """What a later wave asks for; `asked` is 0 where the round has all that it wants."""
+    return run.once(round, f"ask-{wave}", lambda: _ask_more(run, round, wave), quiet=True)
+
+
+def _ask_more(run: Run, round: int, wave: int) -> dict[str, Any]:
+    left: dict[str, Any] = {"asked": 0}
+    adaptive = run.recipe.sampling.adaptive
+    if adaptive is not None:
+        found = _progress(run, round, wave, adaptive)
+        left |= _extend(run, round, wave, adaptive, found) | {"tally": _tally(found)}
+    return left
+
+
+_PROGRESS = """
+with asked as (
+  select prompt_id, model_id, params_id, seed, max(n) as n
+  from draws
+  where run_id = $run_id and round = $round and purpose = 'train' and coalesce(wave, 0) < $wave
+  group by all
+),
+answers as (
+  select a.prompt_id, s.score,
+    coalesce(c.finish_reason in ('stop', 'recorded'), false) as finished
+  from asked a
+  join completions c
+    on c.prompt_id = a.prompt_id and c.model_id = a.model_id and c.params_id = a.params_id
+    and c.seed = a.seed and c.sample_idx < a.n
+  join scores s on s.completion_id = c.completion_id and s.judge = $judge
+),
+seen as (
+  select prompt_id, max(score) filter (finished) as best, min(score) as worst
+  from answers group by prompt_id
+)
+select
+  a.prompt_id, sum(a.n)::integer as samples,
+  coalesce(
+    any_value(s.best) > any_value(s.worst)
+    and ($good is null or any_value(s.best) >= $good)
+    and any_value(s.worst) <= coalesce($bad, 'infinity'::double)
+    and ($bad is not null or $good is null or any_value(s.worst) < $good),
+    false
+  ) as settled
+from asked a
+left join seen s on s.prompt_id = a.prompt_id
+where a.model_id = $policy
+group by a.prompt_id
+order by a.prompt_id
+"""
+
+
+def _progress(run: Run, round: int, wave: int, adaptive: Adaptive) -> list[dict[str, Any]]:
+    """Each prompt's samples of the policy, and whether a good and a bad answer are there.
+
+    Only what earlier waves asked for counts, so a wave that is computed again is the same.
+    """
+    return run.store.rows(
+        _PROGRESS,
+        {
+            "run_id": run.run_id, "round": round, "wave": wave, "judge": run.recipe.pair_judge,
+            "policy": run.left(round, "draw")["policy"], "good": adaptive.good,
+            "bad": adaptive.bad,
+        },
+    )  # fmt: skip
+
+
+def _extend(
+    run: Run, round: int, wave: int, adaptive: Adaptive, found: Sequence[Mapping[str, Any]]
+) -> dict[str, int]:
+    """Ask for more samples of the prompts that are not settled, up to the cap."""
+    policy = run.left(round, "draw")["policy"]
+    more = [
+        (row["prompt_id"], policy, min(row["samples"] + adaptive.step, adaptive.up_to),
+         row["samples"])
+        for row in found
+        if not row["settled"] and row["samples"] < adaptive.up_to
+    ]  # fmt: skip
+    variety = variety_of(run.store, run.recipe.sampling)
+    _append(run, round, variety, iter(more), wave=wave)
+    return {"asked": len(more), "samples": sum(n - known for _, _, n, known in more)}
+
+
+def _tally(found: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
+    """Prompts by their number of samples: settled, and still all good or all bad."""
+    each: dict[int, Counter[bool]] = {}
+    for row in found:
+        each.setdefault(row["samples"], Counter())[row["settled"]] += 1
+    return [
+        {"samples": n, "settled": each[n][True], "unsettled": each[n][False]} for n in sorted(each)
+    ]
 
 
 def _append(
