@@ -12,7 +12,7 @@ import signal
 import sys
 from types import FrameType
 
-from factory.cli import auditing, data, look, models, upkeep, walk
+from factory.cli import auditing, data, look, models, pools, upkeep, walk
 from factory.cli.common import app, say_error
 from factory.errors import FactoryError, Stopped
 
@@ -27,7 +27,7 @@ QUIET = {
 }
 """Telemetry of every dependency is off unless the environment says otherwise (law 15)."""
 
-for _room in (walk, data, models, look, auditing, upkeep):
+for _room in (walk, pools, data, models, look, auditing, upkeep):
     _room.register(app)
 
 

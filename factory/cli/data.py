@@ -1,8 +1,7 @@
-"""Verbs that make rows from rows: prompts, import, sample, judge, pair, export."""
+"""Verbs that make rows from rows: import, sample, judge, pair, export."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from factory.cli.common import (
 )
 from factory.errors import UserError
 
-prompts = typer.Typer(help="Prompt pools.", no_args_is_help=True)
 imports = typer.Typer(
     help="Completions and judgements made elsewhere, into the same tables.", no_args_is_help=True
 )
@@ -30,84 +28,15 @@ Mapping = Annotated[
     list[str] | None,
     typer.Option("--map", help="field=column, or the name of a file in storage/imports/."),
 ]
-Against = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="BENCH", help="Leave out what is in it: a file, hf:owner/name or another pool."
-    ),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be added; add nothing.")]
 Rejects = Annotated[Path | None, typer.Option(help="Write rejected rows to this JSONL file.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the app."""
-    app.add_typer(prompts, name="prompts")
     app.add_typer(imports, name="import")
     for verb in (sample, judge, pair, export):
         app.command()(verb)
-
-
-@prompts.command("add")
-def add(
-    files: Files,
-    pool: Annotated[str, typer.Option(help="Name of the pool.")] = "",
-    mapping: Mapping = None,
-    license: Annotated[str, typer.Option(help="Licence of rows that name none.")] = "",
-    domain: Annotated[str, typer.Option(help="Domain of rows that name none.")] = "",
-    lang: Annotated[str, typer.Option(help="Language of rows that name none.")] = "",
-    gate: Annotated[float, typer.Option(min=0, max=1, help="Share kept for the gate.")] = 0.1,
-    dev: Annotated[float, typer.Option(min=0, max=1, help="Share kept for choosing.")] = 0.02,
-    against: Against = None,
-    near_duplicates: Annotated[
-        bool, typer.Option(help="Leave out prompts that nearly repeat one in the workspace.")
-    ] = False,
-    keep_lang: Annotated[
-        list[str] | None, typer.Option(help="Leave out prompts clearly in another language.")
-    ] = None,
-    min_chars: Annotated[int | None, typer.Option(min=1, help="Leave out shorter ones.")] = None,
-    max_chars: Annotated[int | None, typer.Option(min=1, help="Leave out longer ones.")] = None,
-    workspace: Workspace = None,
-    as_json: Json = False,
-) -> None:
-    """Add prompts to a pool: split by hash, duplicates and bad rows dropped with a reason."""
-    from factory.prompting.cleaning.cleaner import CleanSettings, open_cleaner
-    from factory.prompting.ingest import add_prompts
-    from factory.prompting.mapping import resolve
-    from factory.stages.run import run_by_hand
-
-    store = open_workspace(workspace)
-    how = resolve(mapping or [], workspace=store.workspace)
-    clean = CleanSettings(
-        against=tuple(against or ()), near_duplicates=near_duplicates, lang=tuple(keep_lang or ()),
-        min_chars=min_chars, max_chars=max_chars,
-    )  # fmt: skip
-    reports: list[dict[str, Any]] = []
-    for file in files:
-        name = pool or Path(file).name.split(".")[0]
-        words = {
-            "file": file, "pool": name, "map": mapping or [], "license": license,
-            "domain": domain, "lang": lang, "gate": gate, "dev": dev,
-            **({"clean": asdict(clean)} if clean else {}),
-        }  # fmt: skip
-        with run_by_hand(store, "prompts add", words) as run_id:
-            report = add_prompts(
-                store, file, pool=name, mapping=how, license=license, domain=domain, lang=lang,
-                gate=gate, dev=dev, cleaner=open_cleaner(store, clean, pool=name), run_id=run_id,
-            )  # fmt: skip
-        reports.append({"file": file, "pool": name, **report.as_dict()})
-    say_json(reports) if as_json else _say_added(reports)
-
-
-def _say_added(reports: list[dict[str, Any]]) -> None:
-    """The numbers of each file, then what was found of each benchmark, then what to know."""
-    found = [{"pool": r["pool"], **one} for r in reports for one in r.pop("contamination")]
-    notes = [note for r in reports for note in r.pop("notes")]
-    say_table(reports)
-    if found:
-        say_table(found, title="benchmarks found in the files")
-    for note in notes:
-        say(note)
 
 
 @imports.command("completions")

@@ -132,7 +132,7 @@ def add_prompts(
     report = AddReport(pool=pool)
     rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file)
     writer = Writer(store, run_id=run_id, dry_run=dry_run)
-    adding = _Adding(writer, defaults, rejects, report, cleaner)
+    adding = Adding(writer, defaults, rejects, report, cleaner)
     for batch in batches(source, split=split, limit=limit, size=batch_rows):
         if chosen is None and batch.rows:
             chosen = _fitting(mapping, batch.rows, source=source)
@@ -154,8 +154,8 @@ def _fitting(
     return found
 
 
-class _Adding:
-    """The state of one `add_prompts`: what was seen in this source so far."""
+class Adding:
+    """What is on its way into one pool: what was seen of its source, counted and committed."""
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ def check_settings(recipe: Recipe, *, workspace: Path) -> None:
     """Refuse a recipe whose judges, strategies or training a room would refuse hours later."""
     from factory.judging.files import load as load_judge
     from factory.pairing import load_strategy
+    from factory.stages import making
     from factory.stages.models import validated
     from factory.training.config import TrainConfig
     from factory.training.starter import StarterSpec
@@ -79,6 +80,7 @@ def check_settings(recipe: Recipe, *, workspace: Path) -> None:
         if name != PLAIN:
             rooms.read(PRINCIPLES, name, suffix=".md", workspace=workspace)
     check_gate_judge(recipe, workspace=workspace)
+    making.check_pools(recipe, workspace=workspace)
     pairing = recipe.pairing
     load_strategy(pairing.strategy, workspace=workspace, kind="pairs").values(pairing.params)
     if pairing.sft is not None:
@@ -94,7 +96,7 @@ def check_gate_judge(recipe: Recipe, *, workspace: Path) -> None:
     from factory.judging.files import load as load_judge
 
     kind = load_judge(recipe.gate_judge, workspace=workspace).front.kind
-    if kind in ("pairwise", "listwise"):
+    if kind in ("pairwise", "listwise", "revise", "human"):
         raise RecipeError(
             f"gate.judge: {recipe.gate_judge!r} is {kind}; the gate needs a verifier or a "
             "pointwise judge, whose scores of two models can be compared",
@@ -114,6 +116,12 @@ def _judge(
     calls = 0
     if front.kind == "pointwise":
         calls = items * max(1, len(front.aspects))
+    elif front.kind == "revise":
+        calls = sampled
+    elif front.kind == "listwise":
+        orders = 2 if front.orders == "both" else 1
+        lists = -(-sampled // front.at_most)
+        calls = max(recipe.prompts.per_round, lists) * max(1, len(front.aspects)) * orders
     elif front.kind == "pairwise":
         orders = 2 if front.orders == "both" else 1
         calls = recipe.prompts.per_round * recipe.judging.comparisons * orders

@@ -13,6 +13,7 @@ from factory.stages import models, waves
 from factory.stages.run import Run
 
 if TYPE_CHECKING:
+    from factory.prompting.cleaning.cleaner import CleanSettings
     from factory.prompting.ingest import AddReport
 
 
@@ -39,6 +40,8 @@ def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
         "dev": shares.dev,
         "run_id": run.run_id,
     }
+    if pool.make is not None and pool.make not in generators.GENERATORS:
+        return _told(run, _make(run, pool, clean))
     if pool.make is not None:
         report = generators.make_pool(
             run.store, pool.make, rows=pool.rows or 1000, seed=run.recipe.seed,
@@ -54,6 +57,36 @@ def _expand_pool(run: Run, pool: Pool) -> dict[str, Any]:
         )  # fmt: skip
         total[str(source)] = _told(run, report)
     return total
+
+
+def _make(run: Run, pool: Pool, clean: CleanSettings) -> AddReport:
+    """A pool that a maker fills; the champion may write it, and is made first where it is not."""
+    from factory.prompting.ingest import Defaults
+    from factory.recipe.prompts import POLICY
+    from factory.stages import making
+
+    recipe, shares, said = run.recipe, run.recipe.prompts.split, pool.making
+    maker = making.maker_of(run.store.workspace, pool)
+    model_id: str | None = None
+    if said.model == POLICY:
+        starter(run)
+        model_id = champion_of(run.store, recipe.policy.line)
+    elif said.model is not None:
+        model_id = models.find(run.store, said.model, kind="reference", run_id=run.run_id)
+    budget = recipe.judging.budget_usd
+    if budget is not None:
+        run.store.ledger.set_budget(run.run_id, limit_microusd=round(budget * 1_000_000))
+    job = making.Job(
+        maker=maker, pool=pool.name, rows=pool.rows or 1000, seed=recipe.seed, making=said,
+        sampling=recipe.sampling, clean=clean, model_id=model_id,
+        defaults=Defaults(
+            pool=pool.name, license=pool.license, domain=pool.domain, lang=pool.lang,
+            gate=shares.gate, dev=shares.dev,
+        ),
+        endpoint=recipe.judging.endpoints[said.endpoint] if said.endpoint else None,
+        budget_id=run.run_id if budget is not None else None,
+    )  # fmt: skip
+    return making.fill(run.store, job, run_id=run.run_id, log=run.log(0, f"make-{pool.name}"))
 
 
 def _told(run: Run, report: AddReport) -> dict[str, Any]:

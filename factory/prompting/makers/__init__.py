@@ -1,0 +1,1 @@
+"""Makers of prompts: text files in `prompts/makers/` that ask a model to write new prompts."""
