@@ -15,6 +15,8 @@ LATER_FIELDS = (
     "references_per_prompt", "vary", "adaptive", "turns", "fold_system", "thinking",
 )  # fmt: skip
 """Fields that are off by default: a recipe that never names them is the recipe it was."""
+PACE = ("workers", "stall_s", "start_s")
+"""Fields that say how fast and how patiently it is sampled, not what: no part of a recipe's id."""
 PLAIN = "none"
 """The name that stands for no principle."""
 
@@ -91,6 +93,12 @@ class Sampling(Section):
     max_model_len: int | None = None
     shard: int = Field(default=4096, gt=0)
     """Completions a shard: one task, one commit."""
+    workers: int | None = Field(default=None, gt=0)
+    """Engines side by side; by default one for each group of free GPUs, or one on a CPU."""
+    stall_s: float = Field(default=900.0, gt=0)
+    """Seconds without a step, inside a batch, after which an engine is ended as hung."""
+    start_s: float = Field(default=3600.0, gt=0)
+    """Seconds that an engine may take to load a model."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Passed to the engine as they are."""
     references: tuple[Reference, ...] = ()

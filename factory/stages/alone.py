@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import UserError
 from factory.recipe import Recipe, Sampling, load
 from factory.stages import models, waves
+from factory.stages.crew import Crew
 from factory.stages.progress import Progress
 from factory.stages.run import Run, run_by_hand
 from factory.store import Store
@@ -51,7 +52,7 @@ def sample(
     }  # fmt: skip
     with run_by_hand(store, "sample", words) as run_id:
         model_id = models.find(store, model, kind="policy", run_id=run_id)
-        path = models.check_unchanged(store, model_id)
+        path = models.parts(models.check_unchanged(store, model_id))[0]
         prompt_ids = _prompts(store, pools=pools, split=split, limit=limit)
         asked = waves.grouped(
             waves.variety_of(store, settings), prompt_ids, model_id=model_id, seed=seed,
@@ -67,39 +68,35 @@ def sample(
                 store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
                 max_model_len=settings.max_model_len, run_id=run_id,
             )  # fmt: skip
-        added = _sample(store, shards, path, settings, run_id=run_id, progress=progress)
+        added = _sample(store, shards, settings, run_id=run_id, progress=progress)
     return {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id, "added": added}
 
 
 def _sample(
     store: Store,
     shards: Sequence[Shard],
-    path: Path,
     settings: Sampling,
     *,
     run_id: str,
     progress: Progress,
 ) -> int:
-    from factory.sampling.base import open_sampler
-    from factory.sampling.verb import sample_shard
-
     if not shards:
         return 0
     progress.stage(0, "sample", total=sum(shard.n_completions for shard in shards))
-    log = store.workspace / "runs" / run_id / "sample.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sampler = open_sampler(
-        settings.engine, path, settings=settings.settings, log=log,
-        max_model_len=settings.max_model_len,
+    folder = store.workspace / "runs" / run_id
+    crew = Crew(
+        store, settings, run_id=run_id, log=lambda name: folder / f"sample-{name}.log",
+        note=progress.note,
     )  # fmt: skip
     added = 0
     try:
+        crew.begin(shards)
         for shard in shards:
-            made = sample_shard(store, sampler, shard, run_id=run_id)
+            made = crew.sample(shard)
             progress.advance(made)
             added += made
     finally:
-        sampler.close()
+        crew.close()
     return added
 
 

@@ -92,7 +92,7 @@ def train_on(
 
     config = models.validated(TrainConfig, settings, f"training.{kind}")
     models.trainable(config, f"training.{kind}")
-    policy_dir = models.check_unchanged(store, policy)
+    policy_dir = models.whole(models.check_unchanged(store, policy))
     checkpoint_id = content_id("checkpoint", [kind, policy, version_id, config.effective()])
     identity = identify(policy_dir)
     job = TrainJob(

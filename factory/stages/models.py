@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from factory.training.config import TrainConfig, TrainJob
 
 Model = TypeVar("Model", bound=BaseModel)
+Stamps = tuple[tuple[str, int, int, int, int], ...]
 
 
 def locate(name: str) -> Path:
@@ -55,7 +58,8 @@ def register(
     from factory.sampling.identity import identify
     from factory.sampling.verb import register_model
 
-    found = identify(path)
+    model, adapter = parts(path)
+    found = identify(model, adapter=adapter)
     added = register_model(
         store, found, name=name or path.name, kind=kind, uri=weights.written(store, path),
         parent=parent, run_id=run_id,
@@ -63,6 +67,30 @@ def register(
     if not added:
         weights.seen_at(store, found.model_id, path, run_id=run_id)
     return found.model_id
+
+
+def tokeniser_of_answers(store: Store) -> Callable[[str, Any, str], Any]:
+    """Reads a text as the model that answered the same prompt does; None where that is gone."""
+    known: dict[str, Path | None] = {}
+
+    def place(model_id: str) -> Path | None:
+        try:
+            return parts(directory(store, model_id))[0]
+        except UserError:
+            return None
+
+    def tokenise(model_id: str, messages: Any, text: str) -> tuple[list[int], list[int]] | None:
+        from factory.sampling.render import tokenise_completion
+
+        if model_id not in known:
+            known[model_id] = place(model_id)
+        model_dir = known[model_id]
+        if model_dir is None:
+            return None
+        found = tokenise_completion(model_dir, messages, text)
+        return found.prompt_token_ids, found.token_ids
+
+    return tokenise
 
 
 def directory(store: Store, model_id: str) -> Path:
@@ -92,13 +120,85 @@ def check_unchanged(store: Store, model_id: str) -> Path:
     from factory.sampling.identity import identify
 
     path = directory(store, model_id)
-    now = identify(path).model_id
+    model, adapter = parts(path)
+    now = identify(model, adapter=adapter).model_id
     if now != model_id:
         raise UserError(
             f"{path} changed: it holds model {now}, not {model_id}",
             next="put the old weights back, or start a run with a new policy.line",
         )
     return path
+
+
+class Unchanged:
+    """Checks between shards that models are still what their ids say.
+
+    The bytes are hashed once; after that only the files' sizes, times and inodes are looked at, and
+    the bytes again when one of those moved.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, tuple[Path, Stamps]] = {}
+        self._lock = threading.Lock()
+
+    def check(self, model_id: str) -> Path:
+        """Where the model is; raises as `check_unchanged` does."""
+        with self._lock:
+            path, stamps = self._known.get(model_id, (None, None))
+            if path is not None and _stamps(path) == stamps:
+                return path
+            # Before the bytes: what changes while they are read is seen next time.
+            stamps = _stamps(directory(self._store, model_id))
+            path = check_unchanged(self._store, model_id)
+            self._known[model_id] = (path, stamps)
+            return path
+
+
+def _stamps(place: Path) -> Stamps:
+    """Size, times and inode of every file of a model and its adapter."""
+    try:
+        found = [f for part in parts(place) if part for f in sorted(part.iterdir()) if f.is_file()]
+        stats = [(str(f), f.stat()) for f in found]
+    except (OSError, UserError):
+        return ()  # something is missing: the bytes will say what
+    return tuple((n, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for n, s in stats)
+
+
+def parts(place: Path) -> tuple[Path, Path | None]:
+    """A model directory as it is; an adapter's directory as the model below it and the adapter.
+
+    Raises:
+        UserError: when the adapter names no base model that is here, or lies among its weights.
+    """
+    named = place / "adapter_config.json"
+    if not named.is_file():
+        return place, None
+    if (place / "config.json").is_file():
+        raise UserError(
+            f"{place} holds a model and an adapter, and which of them is meant is not said",
+            next=f"mv {place}/adapter_* to a directory of their own",
+        )
+    try:
+        base = str(json.loads(named.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (ValueError, LookupError, TypeError) as bad:
+        raise UserError(f"{named} names no base_model_name_or_path", next=f"head {named}") from bad
+    beside = place / base
+    return (beside.resolve() if beside.is_dir() else locate(base)), place
+
+
+def whole(place: Path) -> Path:
+    """A model directory; an adapter is refused.
+
+    Raises:
+        UserError: for an adapter, from which nothing can be trained here.
+    """
+    if parts(place)[1] is not None:
+        raise UserError(
+            f"{place} is an adapter: it can be sampled from, and not trained from",
+            next="merge it into its model (peft: merge_and_unload) and use that directory",
+        )
+    return place
 
 
 def find(store: Store, name: str, *, kind: str, run_id: str) -> str:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from factory.stages import models
+from factory.stages.crew import Crew
 from factory.stages.run import Run
 
 
 @dataclass(slots=True)
 class Session:
-    """Models to sample from in one round, one open engine at a time.
+    """Models to sample from in one round.
 
     Nothing starts while every completion is there: a run that goes on after its sampling was done
     does not load a model.
@@ -23,7 +24,8 @@ class Session:
     round: int
     stage: str
     draws: Sequence[dict[str, Any]]
-    _open: dict[str, Any] = field(default_factory=dict)
+    _crew: Crew | None = None
+    _planned: list[Any] = field(default_factory=list)
 
     def shards(self) -> list[Any]:
         """The shards that still miss completions, model by model."""
@@ -36,49 +38,45 @@ class Session:
                 self.run.store,
                 draws=[draw],
                 params=known_params(self.run.store, draw["params_id"], base=base),
-                model_dir=models.directory(self.run.store, draw["model_id"]),
+                model_dir=models.parts(models.directory(self.run.store, draw["model_id"]))[0],
                 shard_size=self.run.recipe.sampling.shard,
                 max_model_len=self.run.recipe.sampling.max_model_len,
                 run_id=self.run.run_id,
             )
+        self._planned = list(found)
         return found
 
     def sample(self, shard: Any) -> int:
-        """Sample one shard and commit it; returns the completions added."""
-        from factory.sampling.verb import sample_shard
-
+        """Wait for one shard to be sampled and committed; returns the completions added."""
         with self.run.store.ledger.step(self.run.run_id, self.round, self.stage) as step:
-            added = sample_shard(
-                self.run.store, self._engine(shard.model_id), shard, run_id=self.run.run_id
-            )
-            step.detail = {"engine": self._open["sampler"].engine, "last_shard": shard.shard_id}
+            crew = self._crew or self._gather()
+            crew.begin(self._planned)
+            self._planned = []
+            step.detail = {"last_shard": shard.shard_id}
+            try:
+                added = crew.sample(shard)
+            finally:
+                step.detail |= {"engine": crew.engine, "workers": crew.workers}
+                if crew.notes:
+                    step.detail["notes"] = crew.notes
         self.run.progress.advance(added)
         return added
 
-    def _engine(self, model_id: str) -> Any:
-        """The engine of this model; another model's engine ends first, its memory with it."""
-        from factory.sampling.base import open_sampler
-
-        if self._open.get("model_id") == model_id:
-            return self._open["sampler"]
-        self.close()
-        settings = self.run.recipe.sampling
-        path = models.check_unchanged(self.run.store, model_id)
-        sampler = open_sampler(
-            settings.engine,
-            path,
-            settings=settings.settings,
-            log=self.run.log(self.round, f"{self.stage}-{model_id[:8]}"),
-            max_model_len=settings.max_model_len,
+    def _gather(self) -> Crew:
+        self._crew = Crew(
+            self.run.store,
+            self.run.recipe.sampling,
+            run_id=self.run.run_id,
+            log=lambda name: self.run.log(self.round, f"{self.stage}-{name}"),
+            note=self.run.progress.note,
         )
-        self._open = {"model_id": model_id, "sampler": sampler}
-        return sampler
+        return self._crew
 
     def close(self) -> None:
-        """End the engine, if one runs."""
-        if self._open:
-            self._open.pop("sampler").close()
-            self._open.clear()
+        """End the engines, if any run."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
 
 
 @contextmanager

@@ -93,7 +93,10 @@ def _sampler(model: Path, max_model_len: int | None) -> EchoSampler:
 
 
 def preload() -> None:
-    """Nothing is slow here."""
+    """The slow imports, before any model is named."""
+    import transformers
+
+    _ = transformers.PreTrainedTokenizerFast  # lazy; naming it imports it
 
 
 def load(
