@@ -7,6 +7,7 @@ template's own (a known silent loss: github.com/princeton-nlp/SimPO issue 21).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,7 @@ class Renderer:
         require_tokenizer(model_dir)
         self.template = chat_template(model_dir)
         self.tokenizer = load_tokenizer(model_dir)
+        self._alone = threading.Lock()
         bos = self.tokenizer.bos_token_id
         # Whether this tokenizer puts BOS in front of plain text is how a model says it needs one.
         wants_bos = bos is not None and self.tokenizer("a")["input_ids"][:1] == [bos]
@@ -66,17 +68,26 @@ class Renderer:
         first = f"{normal[0]['content']}\n\n{normal[1]['content']}"
         return self._one_bos(self._apply([{"role": "user", "content": first}, *normal[2:]]))
 
-    def _apply(self, messages: list[dict[str, str]]) -> list[int]:
+    def generation_prompt(self) -> list[int]:
+        """Token ids that the template puts before every answer."""
+        asked = [{"role": "user", "content": "a"}]
+        without = self._apply(asked, answering=False)
+        whole = self._apply(asked)
+        return whole[len(without) :] if whole[: len(without)] == without else whole
+
+    def _apply(self, messages: list[dict[str, str]], *, answering: bool = True) -> list[int]:
         from jinja2 import TemplateError
 
         try:
-            ids = self.tokenizer.apply_chat_template(
-                messages,
-                chat_template=self.template,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-            )
+            # A tokenizer sets its padding for each call: another thread's call would then fail.
+            with self._alone:
+                ids = self.tokenizer.apply_chat_template(
+                    messages,
+                    chat_template=self.template,
+                    add_generation_prompt=answering,
+                    tokenize=True,
+                    return_dict=False,
+                )
         except TemplateError as error:
             raise TemplateRejects(str(error)) from error
         return [int(i) for i in ids]
@@ -98,7 +109,8 @@ class Renderer:
         Text that looks like a special token stays text: an end-of-turn that nobody sampled is never
         made up.
         """
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        with self._alone:
+            ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return [int(i) for i in ids["input_ids"]]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -161,6 +173,15 @@ def _renderer(model_dir: str, _changed: int) -> Renderer:
 
 def load_tokenizer(model_dir: Path) -> Any:
     """The tokenizer of a model directory, from local files, running no code of the model's."""
+    # transformers fills itself in as names are asked for, which two threads must not do at once.
+    with _importing:
+        return _load_tokenizer(model_dir)
+
+
+_importing = threading.Lock()
+
+
+def _load_tokenizer(model_dir: Path) -> Any:
     import json
 
     file = model_dir / "tokenizer_config.json"

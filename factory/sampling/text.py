@@ -11,9 +11,10 @@ def decoded(tokenizer: Any, ids: Sequence[Sequence[int]], *, stop: Sequence[str]
     texts = tokenizer.batch_decode(
         [list(i) for i in ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    return [_cut(text, stop) for text in texts] if stop else list(texts)
+    return [cut(text, stop) for text in texts] if stop else list(texts)
 
 
-def _cut(text: str, stop: Sequence[str]) -> str:
+def cut(text: str, stop: Sequence[str]) -> str:
+    """Text up to the first stop string that it holds."""
     ends = [at for s in stop if (at := text.find(s)) >= 0]
     return text[: min(ends)] if ends else text

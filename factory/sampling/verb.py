@@ -29,6 +29,7 @@ from factory.sampling.identity import ModelIdentity, context_length
 from factory.sampling.render import renderer_for
 from factory.sampling.requests import Sampled
 from factory.sampling.shards import Ask, Shard, Wanted, asks_of, request_id
+from factory.sampling.thinking import Divider, Said, divider_for
 from factory.store import Store
 
 __all__ = ["Shard", "Wanted", "known_params", "plan", "register_model", "register_params",
@@ -229,7 +230,8 @@ def sample_shard(store: Store, sampler: Sampler, shard: Shard, *, run_id: str) -
             f"the {sampler.engine} engine gave {len(samples)} samples of {len(answered)} ids for "
             f"{len(asked)} that were asked (shard {shard.shard_id})"
         )
-    rows = [_row(shard, sampler, asked[key], answered[key]) for key in sorted(asked)]
+    divider = divider_for(renderer, shard.params)
+    rows = [_row(shard, sampler, asked[key], answered[key], divider) for key in sorted(asked)]
     whole = [row for row in rows if _is_finite(answered[row["prompt_id"], row["sample_idx"]])]
     kept = {row["completion_id"] for row in whole}
     drops += [_nan_drop(row, shard.round) for row in rows if row["completion_id"] not in kept]
@@ -251,8 +253,11 @@ def _nan_drop(row: Mapping[str, Any], round: int | None) -> dict[str, Any]:
     }
 
 
-def _row(shard: Shard, sampler: Sampler, ask: Ask, sample: Sampled) -> dict[str, Any]:
+def _row(
+    shard: Shard, sampler: Sampler, ask: Ask, sample: Sampled, divider: Divider | None
+) -> dict[str, Any]:
     """A completion's row; an empty completion is a completion."""
+    said = divider.divide(sample) if divider else Said(None, sample.text, sample.finish_reason)
     given, plain = ask.request.prompt_token_ids, ask.plain
     logprobs = sample.logprobs
     return {
@@ -268,8 +273,9 @@ def _row(shard: Shard, sampler: Sampler, ask: Ask, sample: Sampled) -> dict[str,
         "params_id": shard.params.params_id,
         "sample_idx": sample.sample_idx,
         "seed": shard.seed,
-        "text": sample.text,
-        "text_hash": text_hash(sample.text),
+        "text": said.text,
+        "reasoning": said.reasoning,
+        "text_hash": text_hash(said.text),
         "prompt_token_ids": plain,
         "given_token_ids": None if given == plain else given,
         "token_ids": sample.token_ids,
@@ -277,7 +283,7 @@ def _row(shard: Shard, sampler: Sampler, ask: Ask, sample: Sampled) -> dict[str,
         "logprobs": logprobs,
         "logprob_sum": None if logprobs is None else sum(logprobs),
         "n_tokens": len(sample.token_ids),
-        "finish_reason": sample.finish_reason,
+        "finish_reason": said.finish_reason,
         "origin": "sampled",
         "retokenised": False,
         "engine": sampler.engine,

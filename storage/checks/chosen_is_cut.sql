@@ -8,4 +8,4 @@ used as (
 select u.id, u.completion_id, c.finish_reason
 from used u
 join checked_completions c on c.completion_id = u.completion_id
-where c.finish_reason in ('length', 'abort') or c.finish_reason is null
+where c.finish_reason in ('length', 'abort', 'no_answer') or c.finish_reason is null

@@ -6,7 +6,7 @@ select
   count(*) as completions,
   count(distinct c.prompt_id) as prompts,
   round(avg(c.n_tokens), 1) as mean_tokens,
-  round(avg((c.finish_reason in ('length', 'abort'))::integer), 4) as cut_share,
+  round(avg((c.finish_reason in ('length', 'abort', 'no_answer'))::integer), 4) as cut_share,
   count(distinct c.text_hash)::double / count(*) as distinct_share,
   min(c.origin) as origin,
   c.model_id

@@ -79,7 +79,7 @@ def test_duplicates_among_candidates_collapse_before_choosing(world):
     assert len(world.pairs()) == 2
 
 
-@pytest.mark.parametrize("finish", ["length", "abort", None])
+@pytest.mark.parametrize("finish", ["length", "abort", "no_answer", None])
 @pytest.mark.parametrize("strategy", PAIR_STRATEGIES)
 def test_a_cut_completion_is_never_chosen_but_may_be_rejected(world, strategy, finish):
     first, second = world.prompt("first"), world.prompt("second")
