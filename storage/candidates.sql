@@ -5,6 +5,7 @@
 --   $run_id, $round               completions that this round drew to train on
 --   $pools, $model_ids            lists of pools and models
 --   $judges                       list of judges; with several, the mean, once all have scored
+--   $detectors                    list of judge ids that look for texts which speak to their judge
 --   $policy_model_id              the model whose completions are on policy
 --   $seed                         of every draw by lot
 --   $first_bucket, $last_bucket   which part of the prompts, both included
@@ -54,13 +55,13 @@ scored as (
   having count(*) = len($judges)
 ),
 flagged as (
-  -- What speaks to its judge (verifier `injection`, the newest word counts), and every copy of it.
+  -- What speaks to its judge (the newest word of a detector counts), and every copy of it.
   select distinct c.prompt_id, c.text_hash
   from in_scope c
   join (
     select completion_id
     from judgements
-    where (judge = 'injection' or parser like 'injection/%') and status = 'ok'
+    where list_contains($detectors, judge_id) and status = 'ok'
       and completion_id is not null and bucket between $first_bucket and $last_bucket
     group by completion_id
     having arg_max(score, (created_at, judgement_id)) < 0.5

@@ -28,6 +28,7 @@ from factory.pairing.scope import (
     bound_values,
     bucket_groups,
     bucket_range,
+    detectors_of,
     judge_ids_of,
     judges_of,
 )
@@ -35,8 +36,8 @@ from factory.pairing.strategy import COLUMNS, Kind, Strategy, Value, load_strate
 from factory.rows import SCHEMAS, content_id
 from factory.store import Store
 
-MAX_ROWS_AT_ONCE = 800_000
-"""Candidates in memory at once: under 1 GB, and faster than more at a time."""
+MAX_ROWS_AT_ONCE = 540_000
+"""Candidates in memory at once: about 1 GB, and as fast as more at a time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,8 +162,9 @@ def _build(
                 kind=strategy.kind,
                 judges=judges,
             )
+            known = values | bound_values(scope, judges, detectors_of(con))
             for first, last in bucket_groups(con, scope, max_rows=max_rows_at_once):
-                bound = values | bound_values(scope, judges) | bucket_range(first, last)
+                bound = known | bucket_range(first, last)
                 group = _Group(con, strategy, texts, bound)
                 made, dropped = group.run(strategy_id=report.strategy_id, round=round)
                 refuse(failures(con, workspace=store.workspace))
@@ -210,7 +212,10 @@ class _Group:
 
     def run(self, *, strategy_id: str, round: int | None) -> tuple[pa.Table, pa.Table]:
         """The rows to write and the prompts that gave nothing (prompt_id, reason, detail)."""
-        # One DuckDB connection serves every group: its temporary tables are replaced.
+        # One DuckDB connection serves every group. The last group's tables go first: with both
+        # there, the peak would be that of two.
+        for name in ("outcome", "scope_prompts", "scoped"):
+            self.con.execute(f"drop table if exists {name} cascade")
         self._table("scoped", self.texts["candidates"])
         self.con.execute(
             "create or replace temp view candidates as "

@@ -26,7 +26,9 @@ class Scope:
     """Whose completions are on policy."""
 
 
-def bound_values(scope: Scope, judges: tuple[str, ...]) -> dict[str, object]:
+def bound_values(
+    scope: Scope, judges: tuple[str, ...], detectors: tuple[str, ...] = ()
+) -> dict[str, object]:
     """The scope as the named parameters of `storage/candidates.sql`; null means any."""
     return {
         "run_id": scope.run_id,
@@ -34,6 +36,7 @@ def bound_values(scope: Scope, judges: tuple[str, ...]) -> dict[str, object]:
         "pools": list(scope.pools) or None,
         "model_ids": list(scope.model_ids) or None,
         "judges": list(judges),
+        "detectors": list(detectors),
         "policy_model_id": scope.policy_model_id,
     }
 
@@ -61,6 +64,22 @@ def judges_of(con: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[str, ...]:
         )
     return tuple(known) or ("",)
 
+
+_DETECTORS = """
+  select distinct judge_id from judgements
+  where judge = 'injection' or parser like 'injection/%' order by judge_id
+"""
+
+
+def detectors_of(con: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """The judges, by id, that look for texts which speak to their judge."""
+    return tuple(row[0] for row in con.execute(_DETECTORS).fetchall() if row[0])
+
+
+_VERSIONS = """
+  select count(distinct judge_id) = count(distinct judge), list(distinct judge_id)
+  from judgements where list_contains($judges, judge)
+"""
 
 # The newest version of each judge on each prompt, as the views `scores` and `matches` read them.
 _JUDGE_IDS = """
@@ -90,6 +109,9 @@ def judge_ids_of(
     con: duckdb.DuckDBPyConnection, scope: Scope, judges: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The versions of the judges whose scores a build of this scope reads, sorted."""
+    one_each, ids = con.execute(_VERSIONS, {"judges": list(judges)}).fetchall()[0]
+    if one_each:  # no judge was ever edited: nothing has to be found prompt by prompt
+        return tuple(sorted(i for i in ids or () if i))
     bound = bound_values(scope, judges)
     named = ("run_id", "round", "pools", "judges")
     return tuple(
@@ -115,11 +137,13 @@ def bucket_groups(
     else:
         rows = con.execute(_SIZES_OF_ALL).fetchall()
     sizes = {int(bucket): int(n) for bucket, n in rows}
-    first, held = 0, 0
-    for bucket in range(BUCKETS):
-        n = sizes.get(bucket, 0)
-        if held and held + n > max_rows:
-            yield first, bucket - 1
-            first, held = bucket, 0
-        held += n
+    total = sum(sizes.values())
+    # Even groups: each reads the lake anew, so a small last one would cost as much as any.
+    groups = max(1, -(-total // max_rows))
+    first, seen, made = 0, 0, 1
+    for bucket in range(BUCKETS - 1):
+        seen += sizes.get(bucket, 0)
+        if made < groups and seen + sizes.get(bucket + 1, 0) / 2 > made * total / groups:
+            yield first, bucket
+            first, made = bucket + 1, made + 1
     yield first, BUCKETS - 1

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ROW_GROUP = 32_768
 """Rows that a reader can skip together; files sorted by bucket are skipped in these steps."""
 
+SORTED_FROM = 4 * ROW_GROUP
+"""Rows from which on a file is sorted by bucket: with fewer, a reader has little to skip."""
+
 _engines: dict[int, duckdb.DuckDBPyConnection] = {}
 
 
@@ -54,6 +57,14 @@ def write_parquet(data: pa.Table, sink: pa.NativeFile | BinaryIO) -> None:
     pq.write_table(
         data, sink, compression="zstd", compression_level=3, row_group_size=ROW_GROUP,
     )  # fmt: skip
+
+
+def by_bucket(data: pa.Table) -> pa.Table:
+    """The rows of a large file by bucket, so that who reads a few buckets skips the others."""
+    if data.num_rows < SORTED_FROM or "bucket" not in data.column_names:
+        return data
+    order = np.argsort(data.column("bucket").fill_null(-1).to_numpy(), kind="stable")
+    return data if (order[1:] > order[:-1]).all() else data.take(order)
 
 
 def hashes_of(ids: pa.ChunkedArray) -> Hashes:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from factory.store.columns import as_parquet, write_parquet
+from factory.store.columns import as_parquet, by_bucket, write_parquet
 from factory.store.places import Place, blaming
 
 
@@ -73,7 +73,7 @@ class Draft:
             # A table that a newer program knows has no folder in an older lake yet.
             self._aside.parent.mkdir(exist_ok=True)
         with blaming(str(self._aside)), self._aside.open("wb", buffering=1 << 20) as handle:
-            write_parquet(self._data, handle)
+            write_parquet(by_bucket(self._data), handle)
             handle.flush()
             digest = self._pool.submit(_digest, self._aside)  # while the disk works
             os.fsync(handle.fileno())
@@ -81,7 +81,7 @@ class Draft:
 
     def _put(self) -> Written:
         """An object store takes the bytes as one object, durable and visible at once."""
-        content = as_parquet(self._data)
+        content = as_parquet(by_bucket(self._data))
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         name = f"{digest}-{time.time_ns():x}.parquet"
         self._place.write(f"{self._table}/{name}", content)

@@ -4,14 +4,14 @@
 -- the judge's position bias in full. People's comparisons count as a judge's do. A judge that was edited counts with its newest version only.
 with
 judges_in_versions as (
-  select judge from judgements where completion_id is null
-  group by judge having min(judge_id) <> max(judge_id)
+  select judge from judgements group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
-  select prompt_id, judge, arg_max(judge_id, (created_at, judge_id)) as judge_id
-  from judgements
-  where completion_id is null and judge in (from judges_in_versions)
-  group by prompt_id, judge
+  select j.prompt_id, j.judge, arg_max(j.judge_id, (j.created_at, j.judge_id)) as judge_id
+  from judgements j
+  join judges_in_versions v on v.judge = j.judge
+  where j.completion_id is null
+  group by j.prompt_id, j.judge
 ),
 verdicts as (
   select

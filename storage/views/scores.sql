@@ -5,18 +5,19 @@
 -- better). A judge that was edited counts with its newest version only, prompt by prompt.
 with
 judges_in_versions as (
-  select judge from judgements where completion_id is not null
-  group by judge having min(judge_id) <> max(judge_id)
+  select judge from judgements group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
-  select prompt_id, judge, arg_max(judge_id, (created_at, judge_id)) as judge_id
-  from judgements
-  where completion_id is not null and judge in (from judges_in_versions)
-  group by prompt_id, judge
+  select j.prompt_id, j.judge, arg_max(j.judge_id, (j.created_at, j.judge_id)) as judge_id
+  from judgements j
+  join judges_in_versions v on v.judge = j.judge
+  where j.completion_id is not null
+  group by j.prompt_id, j.judge
 ),
 aspects_asked as (
+  -- Over the whole table, whatever part of it is asked for: columns of few values alone are read.
   select judge_id, count(*) as n
-  from (select distinct judge_id, coalesce(aspect, '') from judgements where completion_id is not null)
+  from (select distinct judge_id, coalesce(aspect, '') from judgements where kind <> 'pairwise')
   group by judge_id
 ),
 by_aspect as (
