@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +41,8 @@ WORDS = ("claim", "reason", "and", "then", "example", "three", "for", "it", "in"
 
 @contextmanager
 def endpoint(*words: str) -> Iterator[str]:
-    """An endpoint of `bench/peers` in its own process; gives its URL."""
-    command = [sys.executable, str(HERE / "peers" / "endpoint.py"), *words]
+    """An endpoint of `bench/endpoints` in its own process; gives its URL."""
+    command = [sys.executable, str(HERE / "endpoints" / f"{words[0]}.py"), *words[1:]]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -150,7 +152,7 @@ def speed(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         if python is not None:
             pythons[name] = (python, f"ask_{name}.py")
     best: dict[str, float] = {}
-    with endpoint() as url:
+    with endpoint("instant") as url:
         for turn in range(options.turns):
             copy = folder / f"turn-{turn}"
             shutil.copytree(folder / "filled", copy)
@@ -167,9 +169,56 @@ def speed(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     return _speeds(best, options.rows)
 
 
+def faults(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every call under injected faults: wrong rows, missing rows, and how the others ended."""
+    workspace, calls = folder / "faulty", options.calls
+    store = open_store(workspace, create=True)
+    fill(store, calls)
+    store.close()
+    with endpoint("faulty", str(options.rate)) as url:
+        more = ["judging.endpoints.main.timeout_s=1.0"]
+        seconds, asked, _ = timed(ours(workspace, url, options.at_once, *more), url)
+        first, seen = _checked(workspace), stats(url)
+        timed([*ours(workspace, url, options.at_once, *more), "--retry", "error"], url)
+        last = _checked(workspace)
+    injected = sum(seen["faults"].values())
+    print(f"injected: {seen['faults']}, typed: {first['reasons']}", file=sys.stderr)
+    return [
+        line(f"{options.rate:.0%} faults, rows/s", calls / seconds),
+        line("  faults injected", injected, asked),
+        line("  rows with a wrong verdict", first["wrong"] + last["wrong"], goal="0"),
+        line("  rows missing", calls - first["rows"], goal="0"),
+        line("  typed errors", first["errors"]),
+        line("  typed errors after --retry error", last["errors"]),
+        line("  calls not settled in the ledger", last["open"], goal="0"),
+    ]
+
+
+def _checked(workspace: Path) -> dict[str, Any]:
+    """Each question's newest row against the grade that its own text makes."""
+    store = open_store(workspace)
+    rows = store.rows(
+        "select c.text, j.status, j.score, j.rationale from judgements j "
+        "join completions c using (completion_id) where j.judge = $judge "
+        "qualify row_number() over (partition by completion_id order by replicate desc) = 1",
+        {"judge": JUDGE},
+    )
+    (left,) = store.rows("select count(*) n from calls where state not in ('done', 'failed')")
+    store.close()
+    good = [r for r in rows if r["status"] == "ok"]
+    bad = [r for r in rows if r["status"] != "ok"]
+    wrong = sum(r["score"] != zlib.crc32(r["text"].encode()) % 10 + 1 for r in good)
+    reasons = dict(Counter(f"{r['status']} {r['rationale']}" for r in bad))
+    return {"rows": len(rows), "wrong": wrong, "errors": len(bad), "reasons": reasons,
+            "open": left["n"]}  # fmt: skip
+
+
 def _read(workspace: Path) -> int:
     store = open_store(workspace)
-    (found,) = store.rows("select count(*) n from judgements where status = 'ok' and score = 7")
+    (found,) = store.rows(
+        "select count(*) n from judgements where judge = $judge and status = 'ok' and score = 7",
+        {"judge": JUDGE},
+    )
     store.close()
     return int(found["n"])
 
@@ -200,12 +249,17 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=10_000)
     options.add_argument("--at-once", type=int, default=64, help="calls in flight, for everybody")
     options.add_argument("--turns", type=int, default=1)
+    options.add_argument("--calls", type=int, default=20_000, help="under injected faults")
+    options.add_argument("--rate", type=float, default=0.3, help="of faults")
+    options.add_argument("--only", choices=["speed", "faults"])
     options.add_argument("--peers", type=Path, help="where the peers' environments are or go")
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-judging-"))
     try:
-        found = speed(folder, given)
+        parts = {"speed": speed, "faults": faults}
+        chosen = [part for name, part in parts.items() if given.only in (None, name)]
+        found = [made for part in chosen for made in part(folder, given)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if given.json:
@@ -214,7 +268,7 @@ def main() -> None:
     for made in found:
         ratio = "" if made["ratio"] is None else f"{made['ratio']:.2f}"
         print(
-            f"{made['what']:<44} {made['ours']:>12} {made['other'] or '':>12} {ratio:>7}  "
+            f"{made['what']:<44} {made['ours']:>12g} {made['other'] or '':>12} {ratio:>7}  "
             f"{made['goal']}"
         )
 

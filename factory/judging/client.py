@@ -22,7 +22,14 @@ from factory.judging.keys import Keys
 from factory.judging.limits import Limits
 from factory.judging.outcomes import Reply
 from factory.judging.pace import Pace, backoff, retry_after
-from factory.judging.replies import cost_of, most_it_can_cost, read_body, read_error, tokens_of
+from factory.judging.replies import (
+    cost_of,
+    is_of_another,
+    most_it_can_cost,
+    read_body,
+    read_error,
+    tokens_of,
+)
 from factory.judging.tries import Try, failed_try, result_of, said
 from factory.judging.wire import Answered, Broken, Wire
 from factory.recipe import Endpoint
@@ -190,11 +197,14 @@ class Client:
             if wait is None:
                 return replace(tried, wait=0.0)
             tried = replace(tried, wait=wait)
-        if tried.http_status in _CROWDED or tried.reply.error == "timeout":
+        if tried.http_status in _CROWDED:
             self.pace.cut(generation)
             if tried.wait is not None:
                 self.pace.pause(tried.wait)
-        elif tried.again:
+        elif tried.reply.error == "timeout":
+            self.pace.cut(generation, by=0.7)
+        elif tried.again and tried.http_status != 200:
+            # Nonsense in a 200 says nothing about how busy the server is.
             self.pace.cut(generation, by=0.9)
         return tried
 
@@ -216,6 +226,9 @@ class Client:
         if answer.status != 200:
             return self._refused(answer, started)
         reply, usage = read_body(answer.body)
+        echo = answer.headers.get("Idempotency-Key", call.call_id)
+        if not reply.error and (echo != call.call_id or is_of_another(reply, call.body)):
+            reply = Reply(error="other_call")
         cost = reserve if usage is None else cost_of(usage, self.endpoint)
         if reply.error:
             message = self._shown(answer.body[:300].decode("utf-8", "replace"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,19 @@ def read_body(body: bytes) -> tuple[Reply, Usage | None]:
         return _choice(choices[0], value, usage), usage
     except (TypeError, ValueError, KeyError, AttributeError):
         return Reply(error="not_a_completion"), usage
+
+
+_FENCE = re.compile(r"<<<(?:END )?[A-Z][A-Z ]{0,30} ([0-9a-f]{12})>>>")
+
+
+def is_of_another(reply: Reply, body: Mapping[str, Any]) -> bool:
+    """Whether a reply quotes a text that its call did not show: a gateway mixed two answers up.
+
+    The lines around each text carry a tag made from the text, so a quotation says whose it is.
+    """
+    tags = set(_FENCE.findall(reply.text)) if "<<<" in reply.text else set()
+    asked = "".join(message["content"] for message in body["messages"]) if tags else ""
+    return any(tag not in asked for tag in tags)
 
 
 def read_error(body: bytes) -> tuple[str, str]:

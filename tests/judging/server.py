@@ -127,6 +127,10 @@ class Server:
                 '{"choices": [{"message": {"content": "Rating: 4 \\ud800\\u0000"}}]}',
             ),
             "list": (200, "[]"),
+            "wrong_pair": (
+                200,
+                json.dumps(chat(body, "<<<ANSWER 0123456789ab>>> is fair.\nRating: 1\n[[1]]")),
+            ),
             "nan_usage": (200, json.dumps(chat(body, "Rating: 4") | {"usage": "lots"})),
         }
         if kind not in plain:

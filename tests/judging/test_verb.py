@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,7 @@ def test_texts_that_are_equal_are_one_call_and_never_compared(
         ("no_choice", "error", "no_choice"),
         ("two_choices", "error", "several_choices"),
         ("list", "error", "not_a_completion"),
+        ("wrong_pair", "error", "other_call"),
         ("close", "error", "connection_lost"),
         ("drip", "error", "timeout"),
         ("surrogate", "ok", None),
@@ -212,6 +215,48 @@ def test_faults_that_pass_leave_no_wrong_or_missing_row(
     assert server.faults.total() > 20
     open_calls = store.rows("select * from calls where state <> 'done'")
     assert open_calls == []
+
+
+KINDS = (
+    "429", "500", "half", "no_choice", "html", "two_choices", "wrong_pair", "200_error", "drip",
+    "close",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_2000_calls_of_which_30_percent_fail_leave_no_wrong_or_missing_row(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    def fault(key: str, tries: int) -> str | None:
+        lot = hashlib.blake2b(f"{key}/{tries}".encode()).digest()
+        return KINDS[lot[1] % len(KINDS)] if lot[0] < 0.3 * 256 else None
+
+    def brain(body: dict[str, Any]) -> str:
+        (_, text), *_ = _texts(body)
+        return f"[[{zlib.crc32(text.encode()) % 10 + 1}]]"
+
+    server.fault, server.brain = fault, brain
+    ids = fill(store, [(f"question {i}", [f"answer {i}", f"another {i}"]) for i in range(1000)])
+    section = judging(server.url, timeout_s=1.0, shard=500)
+    for retry in ([], ["error"]):
+        judge(
+            store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r",
+            retry=retry,
+        )  # fmt: skip
+        rows = store.rows(
+            "select j.*, c.text from judgements j join completions c using (completion_id) "
+            "where j.judge = 'mt-bench-single'"
+        )
+        good = [r for r in rows if r["status"] == "ok"]
+        assert len({r["completion_id"] for r in rows}) == 2000
+        assert all(r["score"] == zlib.crc32(r["text"].encode()) % 10 + 1 for r in good)
+        failed = [r for r in rows if r["status"] != "ok"]
+        assert {r["status"] for r in failed} <= {"error"}
+        assert all(r["score"] is None and r["rationale"] for r in failed)
+    assert set(server.faults) == set(KINDS)
+    assert server.faults.total() > 600
+    assert len(good) > 1990
+    assert store.rows("select * from calls where state not in ('done', 'failed')") == []
 
 
 def test_retry_after_is_honoured_and_every_try_is_in_the_ledger(

@@ -1,7 +1,7 @@
 """An instant judge on loopback: chat completions by hand-written HTTP, one process of its own.
 
 It reads as little as it can, so that the client is what is measured. `GET /stats` says how many
-requests were answered. Started as `python endpoint.py`, it prints its URL and serves until its
+requests were answered. Started as `python instant.py`, it prints its URL and serves until its
 standard input ends.
 """
 
