@@ -20,7 +20,7 @@ import pyarrow as pa
 Split = Literal["train", "dev", "gate"]
 Status = Literal["ok", "unparsed", "refused", "truncated", "error"]
 JudgeKind = Literal[
-    "pointwise", "pairwise", "listwise", "verifier", "reward_model", "panel", "human"
+    "pointwise", "pairwise", "listwise", "revise", "verifier", "reward_model", "panel", "human"
 ]
 FinishReason = Literal["stop", "length", "abort", "recorded", "no_answer"]
 Origin = Literal["sampled", "recorded", "revised"]
@@ -283,6 +283,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("token_ids", pa.list_(I32)), ("token_hash", S), ("logprobs", pa.list_(F32)),
         ("logprob_sum", F64), ("n_tokens", I32), ("finish_reason", S), ("origin", S),
         ("retokenised", B), ("engine", S), ("engine_version", S), ("shard_id", S), ("bucket", I16),
+        ("revises_id", S),
     ),
     "judgements": _schema(
         ("judgement_id", S), ("kind", S), ("judge", S), ("judge_id", S), ("judge_sha", S),

@@ -23,6 +23,15 @@ train_prompts as (
   where split = 'train' and ($pools is null or list_contains($pools, pool))
     and bucket between $first_bucket and $last_bucket
 ),
+revised as (
+  -- A revision is drawn where the answer that it revises was drawn.
+  select r.completion_id, c.model_id, c.params_id, c.seed, c.sample_idx
+  from completions r
+  join completions c on c.completion_id = r.revises_id
+  where r.revises_id is not null
+    and r.bucket between $first_bucket and $last_bucket
+    and c.bucket between $first_bucket and $last_bucket
+),
 in_scope as (
   select
     c.prompt_id, c.completion_id, c.model_id, c.text_hash, c.token_hash, c.n_tokens,
@@ -31,11 +40,13 @@ in_scope as (
     c.given_token_ids is not null as was_guided
   from completions c
   semi join train_prompts p on p.prompt_id = c.prompt_id
+  left join revised r on r.completion_id = c.completion_id
   left join drawn d
-    on d.prompt_id = c.prompt_id and d.model_id = c.model_id
-    and d.params_id = c.params_id and d.seed = c.seed and c.sample_idx < d.n
+    on d.prompt_id = c.prompt_id and d.model_id = coalesce(r.model_id, c.model_id)
+    and d.params_id = coalesce(r.params_id, c.params_id) and d.seed = coalesce(r.seed, c.seed)
+    and coalesce(r.sample_idx, c.sample_idx) < d.n
   where c.bucket between $first_bucket and $last_bucket
-    and ($model_ids is null or list_contains($model_ids, c.model_id))
+    and ($model_ids is null or list_contains($model_ids, coalesce(r.model_id, c.model_id)))
     and ($run_id is null or d.prompt_id is not null)
 ),
 lengths as (

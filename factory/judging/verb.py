@@ -12,12 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from factory.judging import asking, checking, panels, rewarding
+from factory.judging import asking, checking, files, panels, revising, rewarding
+from factory.judging.front import ASKING
 from factory.judging.plan import Candidate, Task, again, plan
 from factory.judging.sources import source_for
 from factory.judging.work import Block, Commit, Source
@@ -111,6 +113,7 @@ def judge(
     budget_id: str | None = None,
     log: Path | None = None,
     on_progress: Callable[[int], None] | None = None,
+    tokenise: revising.Tokenise | None = None,
 ) -> Report:
     """Have judges score completions; only what is missing is made.
 
@@ -126,38 +129,60 @@ def judge(
         budget_id: the budget that pays; by default the run's own, of `judging.budget_usd`.
         log: a file that gets one line per judge.
         on_progress: told how many judgements were added, commit by commit.
+        tokenise: reads revisions as the model that wrote the revised answer does.
 
     Raises:
         UserError: when a judge's file or endpoint cannot be used.
         BudgetExhausted: when the next call does not fit the budget; nothing is lost.
         Stopped: when an endpoint cannot be reached, or a judge fails its own thresholds.
     """
-    # A panel speaks last, whatever the order of the list: it reads what its members said.
-    sources = sorted(
-        (source_for(store, name, judging) for name in judges),
-        key=lambda source: bool(source.members),
-    )
+    sources = sorted((source_for(store, name, judging) for name in judges), key=_turn)
     budget = _budget(store, judging, run_id=run_id, budget_id=budget_id)
     report = Report()
+    ids, revised = list(completion_ids), list[str]()
     for source in sources:
+        writes = source.judge.front.kind == "revise"
         done = JudgeReport(judge=source.judge.name, judge_id=source.judge_id)
         report.judges.append(done)
         started = time.monotonic()
-        commit = Commit(store, source=source, run_id=run_id, report=done, tell=on_progress)
+        keep = partial(revising.add, store, source=source, run_id=run_id, tokenise=tokenise)
+        commit = Commit(
+            store, source=source, run_id=run_id, report=done, tell=on_progress,
+            before=keep if writes else None,
+        )  # fmt: skip
+        asked = ids if writes else [*ids, *revised]
         try:
             if source.members:
-                panels.judge_panel(store, source, completion_ids, commit)
+                panels.judge_panel(store, source, asked, commit)
                 continue
             tasks = missing_tasks(
-                store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
+                store, source, asked, judging, seed=seed, replicates=replicates, done=done
             )
-            if retry:
-                tasks += failed_tasks(store, source, completion_ids, retry, skip=tasks)
+            tasks += failed_tasks(store, source, asked, retry, skip=tasks) if retry else []
             _make(store, tasks, source=source, commit=commit, shard=judging.shard, budget=budget)
+            revised += revising.children(store, source, ids) if writes else []
         finally:
             done.seconds = round(time.monotonic() - started, 3)
             _note(log, done)
     return report
+
+
+def _turn(source: Source) -> int:
+    """Who writes speaks first and is then judged; a panel reads what its members said."""
+    return 2 if source.members else source.judge.front.kind != "revise"
+
+
+def guarded(store: Store, judges: Sequence[str]) -> list[str]:
+    """The judges, and with them the verifier `injection` where one of them asks a model.
+
+    A completion that asks its judge for a better score is then flagged, and never chosen without
+    a person's vote, whatever list of judges a recipe has.
+    """
+    listed = list(dict.fromkeys(judges))
+    loaded = [files.load(name, workspace=store.workspace).front for name in listed]
+    asks = any(front.kind in ASKING or front.kind == "panel" for front in loaded)
+    known = any(front.verifier == "injection" for front in loaded)
+    return [*listed, "injection"] if asks and not known else listed
 
 
 def _budget(store: Store, judging: Judging, *, run_id: str, budget_id: str | None) -> str | None:

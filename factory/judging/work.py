@@ -159,12 +159,14 @@ class Commit:
         run_id: str,
         report: Any,
         tell: Callable[[int], None] | None,
+        before: Callable[[Sequence[Mapping[str, Any]]], object] | None = None,
     ) -> None:
         self.store = store
         self.run_id = run_id
         self.report = report
         self._thresholds = source.judge.front.thresholds
         self._tell = tell
+        self._before = before
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Append one shard's rows in one commit.
@@ -174,6 +176,8 @@ class Commit:
         """
         if not rows:
             return
+        if self._before is not None:
+            self._before(rows)
         added = self.store.append("judgements", rows, run_id=self.run_id)
         self.report.made += added
         self.report.statuses.update(str(row["status"]) for row in rows)

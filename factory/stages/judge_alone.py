@@ -29,6 +29,7 @@ def judge(
     progress: Progress,
 ) -> dict[str, Any]:
     """Have one judge score completions that some flags choose."""
+    from factory.judging.verb import guarded
     from factory.judging.verb import judge as judge_completions
 
     again = statuses(retry)
@@ -43,10 +44,11 @@ def judge(
     with run_by_hand(store, "judge", words) as run_id:
         progress.stage(0, f"judge {judge}")
         report = judge_completions(
-            store, judges=[judge], completion_ids=ids, judging=settings, seed=seed, run_id=run_id,
-            retry=again, on_progress=progress.advance,
+            store, judges=guarded(store, [judge]), completion_ids=ids, judging=settings, seed=seed,
+            run_id=run_id, retry=again, on_progress=progress.advance,
+            tokenise=models.tokeniser_of_answers(store),
         )  # fmt: skip
-    return {"run_id": run_id, **report.judges[0].as_dict()}
+    return {"run_id": run_id, **report.as_dict()[judge]}
 
 
 def bill(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Literal
 
+from factory.stages import models
 from factory.stages.run import Run
 
 _ROUND = """
@@ -28,9 +29,11 @@ def judge(run: Run, round: int, wave: int = 0) -> dict[str, Any]:
 
     The held-out answers are scored by the gate's judge alone.
     """
+    from factory.judging.verb import guarded
 
     def work() -> dict[str, Any]:
-        train = score(run, round, ["train"], list(run.recipe.judging.judges))
+        judges = guarded(run.store, run.recipe.judging.judges)
+        train = score(run, round, ["train"], judges)
         if wave:
             return {"train": train}
         return {"train": train, "gate": score(run, round, ["gate"], [run.recipe.gate_judge])}
@@ -60,6 +63,7 @@ def score(run: Run, round: int, purposes: list[str], judges: list[str]) -> dict[
         retry=["error"],
         log=run.log(round, "judge"),
         on_progress=run.progress.advance,
+        tokenise=models.tokeniser_of_answers(run.store),
     )
     return report.as_dict()
 

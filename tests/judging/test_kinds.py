@@ -362,3 +362,68 @@ def test_a_reward_model_that_cannot_score_says_why(
             store, judges=["reward-model"], completion_ids=ids,
             judging=Judging(judges=("reward-model",)), run_id="r",
         )  # fmt: skip
+
+
+# --- critique and revise --------------------------------------------------------------------------
+
+
+def _revised(body: dict[str, Any]) -> str:
+    if "<<<REVISION>>>" not in body["messages"][-1]["content"]:
+        return "Rating: 3\nRationale: fine."
+    shown = body["messages"][-1]["content"].split("<<<ANSWER ")[1].split(">>>\n", 1)[1]
+    text = shown.split("\n<<<END")[0]
+    new = text if "good" in text else f"{text}, mended"
+    return f"<<<CRITIQUE>>>\nIt lacks a source.\nRating: 2\n<<<REVISION>>>\n{new}\n<<<END>>>"
+
+
+def test_a_revision_becomes_a_candidate_with_its_parent_and_is_judged_as_the_others_are(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    server.brain = _revised
+    ids = fill(store, [("q", ["bad one", "good one"]), ("r", ["bad two"])])
+    names = ["safety", "critique-revise"]  # who writes speaks first, whatever the order
+    section = judging(server.url, judges=names)
+    call: dict[str, Any] = {"judges": names, "judging": section, "run_id": "r"}
+
+    def tokenise(model_id: str, messages: Any, text: str) -> tuple[list[int], list[int]]:
+        assert model_id == "secret-model"
+        return [len(messages)], [ord(c) for c in text]
+
+    judge(store, completion_ids=ids, tokenise=tokenise, **call)
+    made = store.rows("select * from completions where origin = 'revised' order by text")
+    assert [(r["text"], r["finish_reason"], r["retokenised"]) for r in made] == [
+        ("bad one, mended", "stop", True), ("bad two, mended", "stop", True),
+    ]  # fmt: skip
+    assert {r["revises_id"] for r in made} == {ids[0], ids[2]}
+    assert made[0]["token_ids"] == [ord(c) for c in "bad one, mended"]
+    (model,) = store.rows("select * from models")
+    assert (model["name"], model["kind"]) == ("the-judge-0001", "judge")
+    rated = store.rows("select score, rationale from judgements where judge = 'critique-revise'")
+    assert len(rated) == 3
+    assert {(r["score"], r["rationale"]) for r in rated} == {(2.0, "It lacks a source.\nRating: 2")}
+    judged = store.rows("select completion_id from judgements where judge = 'safety'")
+    assert {r["completion_id"] for r in judged} == {*ids, *(r["completion_id"] for r in made)}
+    assert judge(store, completion_ids=ids, tokenise=tokenise, **call).made == 0
+    assert len(store.rows("select * from completions")) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<<<CRITIQUE>>>\nRating: 2\n<<<REVISION>>>\n\n<<<END>>>",
+        "<<<CRITIQUE>>>\nRating: 2\n<<<REVISION>>>\nnew",
+        "<<<REVISION>>>\nnew\n<<<CRITIQUE>>>\nRating: 2\n<<<END>>>",
+        "<<<CRITIQUE>>>\nRating: 2\n<<<REVISION>>>\nnew\n<<<END>>>\n<<<END>>>",
+        "<<<CRITIQUE>>>\nno mark\n<<<REVISION>>>\nnew\n<<<END>>>",
+    ],
+)
+def test_half_a_revision_is_none(
+    store: Store, fill: Fill, judging: Section, server: Any, text: str
+) -> None:
+    server.brain = lambda body: text
+    ids = fill(store, [("q", ["a"])])
+    section = judging(server.url, judges=["critique-revise"])
+    judge(store, judges=["critique-revise"], completion_ids=ids, judging=section, run_id="r")
+    rows = store.rows("select status, raw from judgements")
+    assert {r["status"] for r in rows} == {"unparsed"}
+    assert store.rows("select * from completions where origin = 'revised'") == []
