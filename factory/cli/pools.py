@@ -44,6 +44,17 @@ KeepLang = Annotated[
 ]
 MinChars = Annotated[int | None, typer.Option(min=1, help="Leave out shorter ones.")]
 MaxChars = Annotated[int | None, typer.Option(min=1, help="Leave out longer ones.")]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Leave out those of more tokens, by --tokenizer.")
+]
+TokenizerDir = Annotated[str | None, typer.Option("--tokenizer", help="A model directory.")]
+DropTags = Annotated[
+    list[str] | None,
+    typer.Option("--drop-tag", help="Leave out what prompts/safety.yaml tags so."),
+]
+Licenses = Annotated[
+    list[str] | None, typer.Option("--allow-license", help="Leave out prompts of other licences.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +77,10 @@ def add(
     keep_lang: KeepLang = None,
     min_chars: MinChars = None,
     max_chars: MaxChars = None,
+    max_tokens: MaxTokens = None,
+    tokenizer: TokenizerDir = None,
+    drop_tags: DropTags = None,
+    licenses: Licenses = None,
     workspace: Workspace = None,
     as_json: Json = False,
 ) -> None:
@@ -79,7 +94,8 @@ def add(
     how = resolve(mapping or [], workspace=store.workspace)
     clean = CleanSettings(
         against=tuple(against or ()), near_duplicates=near_duplicates, lang=tuple(keep_lang or ()),
-        min_chars=min_chars, max_chars=max_chars,
+        min_chars=min_chars, max_chars=max_chars, max_tokens=max_tokens, tokenizer=tokenizer,
+        drop_tags=tuple(drop_tags or ()), licenses=tuple(licenses or ()),
     )  # fmt: skip
     reports: list[dict[str, Any]] = []
     for file in files:
@@ -131,6 +147,10 @@ def make(
     keep_lang: KeepLang = None,
     min_chars: MinChars = None,
     max_chars: MaxChars = None,
+    max_tokens: MaxTokens = None,
+    tokenizer: TokenizerDir = None,
+    drop_tags: DropTags = None,
+    licenses: Licenses = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the first request; ask nobody.")
     ] = False,
@@ -146,7 +166,8 @@ def make(
 
     clean = CleanSettings(
         against=tuple(against or ()), near_duplicates=near_duplicates, lang=tuple(keep_lang or ()),
-        min_chars=min_chars, max_chars=max_chars,
+        min_chars=min_chars, max_chars=max_chars, max_tokens=max_tokens, tokenizer=tokenizer,
+        drop_tags=tuple(drop_tags or ()), licenses=tuple(licenses or ()),
     )  # fmt: skip
     with Terminal() as progress:
         left = making.by_hand(

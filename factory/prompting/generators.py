@@ -10,6 +10,7 @@ from typing import Any
 from factory.errors import RecipeError
 from factory.prompting import toyworld
 from factory.prompting.cleaning.cleaner import Cleaner, Finding
+from factory.prompting.cleaning.tags import tagger_of
 from factory.prompting.ingest import AddReport, Defaults, finished
 from factory.prompting.writing import held
 from factory.rows import Prompt
@@ -74,6 +75,9 @@ def make_pool(
         )
         for prompt in prompts
     ]
+    tagger = tagger_of(store.workspace)
+    for row in made:
+        tagger.tag(row)
     return _add(store, made, make=make, pool=pool, run_id=run_id, cleaner=cleaner)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from factory.prompting import fitting
 from factory.prompting.cleaning.cleaner import Cleaner, Finding
+from factory.prompting.cleaning.tags import tagger_of
 from factory.prompting.content import Rejected, conversation_of, json_of, label_of
 from factory.prompting.formats import Row
 from factory.prompting.mapping import ColumnMapping
@@ -170,6 +171,7 @@ class Adding:
         self.rejects = rejects
         self.report = report
         self.cleaner = cleaner
+        self.tagger = tagger_of(writer.store.workspace)
         self.seen = Seen()
         self.too_late = 0
 
@@ -194,9 +196,11 @@ class Adding:
         conversation = conversation_of(row.values, mapping)
         if conversation is None:
             raise Rejected("empty_prompt")
-        return prompt_row(
+        made = prompt_row(
             conversation.messages, row.values, mapping, self.defaults, number=row.number
         )
+        self.tagger.tag(made)
+        return made
 
     def _screened(
         self, fresh: Sequence[tuple[Row, dict[str, Any]]]

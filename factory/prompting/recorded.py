@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from factory.prompting.cleaning.tags import tagger_of
 from factory.prompting.content import (
     Conversation,
     Messages,
@@ -246,6 +247,9 @@ def _with_prompts(work: Import, drafts: Sequence[Draft]) -> list[Draft]:
             work.rejects.refuse(draft.row, why)
     new = [d.new_prompt for d in kept if d.new_prompt is not None]
     first = {p["prompt_id"]: p for p in reversed(new)}
+    tagger = tagger_of(work.writer.store.workspace)
+    for prompt in first.values():
+        tagger.tag(prompt)
     work.report.prompts += work.writer.append("prompts", list(first.values()))
     return kept
 

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from factory.recipe import endpoint as endpoints
 from factory.recipe.endpoint import Endpoint
-from factory.recipe.prompts import Pool, Prompts
+from factory.recipe.prompts import LATER_FIELDS as CLEAN_FIELDS
+from factory.recipe.prompts import Clean, Pool, Prompts
 from factory.recipe.sampling import LATER_FIELDS, PACE, Sampling
 from factory.recipe.section import Section, without_defaults
 from factory.rows import content_id
@@ -161,6 +162,7 @@ class Recipe(Section):
             without_defaults(endpoint, Endpoint, endpoints.LATER_FIELDS)
         # What is off is not part of a recipe: the runs of those who never name it go on.
         without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
+        without_defaults(body["prompts"].get("clean", {}), Clean, CLEAN_FIELDS)
         without_defaults(body["sampling"], Sampling, LATER_FIELDS)
         for pool in body["prompts"]["pools"]:
             without_defaults(pool, Pool, ("against", "making"))

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from factory.recipe.section import Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+LATER_FIELDS = ("max_tokens", "tokenizer", "drop_tags", "licenses")
+"""Fields of `clean` that are off by default: a recipe without them is the recipe it was."""
 POLICY = "policy"
 """The model of `making` that is the recipe's own champion."""
 
@@ -81,6 +83,20 @@ class Clean(Section):
     """Languages to keep, as `en`; a text whose language cannot be told is kept."""
     min_chars: int | None = Field(default=None, gt=0)
     max_chars: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Most tokens of all messages, by `tokenizer`."""
+    tokenizer: str | None = None
+    """A model directory, or its tokenizer.json."""
+    drop_tags: tuple[str, ...] = ()
+    """Categories of prompts/safety.yaml that are left out."""
+    licenses: tuple[str, ...] = ()
+    """Licences that may stay; by default all, and prompts without one."""
+
+    @model_validator(mode="after")
+    def _counts(self) -> Clean:
+        if self.max_tokens is not None and self.tokenizer is None:
+            raise ValueError("max_tokens needs a tokenizer: a model directory")
+        return self
 
 
 class Strata(Section):

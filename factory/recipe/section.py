@@ -19,5 +19,5 @@ def without_defaults(body: dict[str, Any], section: type[Section], names: Sequen
     for name in names:
         default = section.model_fields[name].default
         said = default.model_dump(mode="json") if isinstance(default, Section) else default
-        if body[name] == (list(said) if isinstance(said, tuple) else said):
+        if name in body and body[name] == (list(said) if isinstance(said, tuple) else said):
             del body[name]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from factory.errors import UserError
@@ -18,6 +19,7 @@ from factory.prompting.cleaning.benchmarks import read_benchmark, user_turns
 from factory.prompting.cleaning.index import Index, Match
 from factory.prompting.cleaning.language import language_of, stated
 from factory.prompting.cleaning.near import SIMILARITY, NearDuplicates
+from factory.prompting.cleaning.tags import Tagger, tagger_of
 from factory.store import Store
 
 TOLERATED = 0.02
@@ -43,11 +45,18 @@ class CleanSettings:
     """ISO 639-1 codes to keep; empty keeps all."""
     min_chars: int | None = None
     max_chars: int | None = None
+    max_tokens: int | None = None
+    """Most tokens of all messages, the template's own not counted, by `tokenizer`."""
+    tokenizer: str | None = None
+    """A model directory, or its tokenizer.json."""
+    drop_tags: tuple[str, ...] = ()
+    """Categories of prompts/safety.yaml that are left out."""
+    licenses: tuple[str, ...] = ()
+    """Licences that may stay, in any case and spelling; empty keeps all."""
 
     def __bool__(self) -> bool:
         """Whether anything could be left out."""
-        lengths = self.min_chars is not None or self.max_chars is not None
-        return bool(self.against or self.near_duplicates or self.lang or lengths)
+        return self != CleanSettings(similarity=self.similarity, tokenizer=self.tokenizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +83,17 @@ class Cleaner:
         index: Index | None = None,
         near: NearDuplicates | None = None,
         notes: Sequence[str] = (),
+        tagger: Tagger | None = None,
+        count: Callable[[str], int] | None = None,
     ) -> None:
         self.settings = settings
         self.notes = list(notes)
         """What to know of the benchmarks."""
         self._index = index
         self._near = near
+        self._tagger = tagger
+        self._count = count
+        self._allowed = {license_key(name) for name in settings.licenses}
         self._tallies: dict[tuple[str, str], _Tally] = {}
 
     def screen(self, prompts: Sequence[MutableMapping[str, Any]]) -> list[Finding | None]:
@@ -95,7 +109,10 @@ class Cleaner:
             for prompt, said, match in zip(chunk, turns, matches, strict=True):
                 found.append(
                     self._contaminated(prompt, match)
+                    or self._license(prompt)
                     or self._length(prompt)
+                    or self._tokens(prompt)
+                    or self._tagged(said)
                     or self._language(prompt, said)
                 )
         return found
@@ -131,6 +148,26 @@ class Cleaner:
         if least is not None and length < least:
             return Finding("too_short", {"n_chars": length, "least": least})
         return None
+
+    def _license(self, prompt: Mapping[str, Any]) -> Finding | None:
+        said = str(prompt["license"] or "")
+        if not self._allowed or license_key(said) in self._allowed:
+            return None
+        return Finding("license" if said.strip() else "unlicensed", {"license": said})
+
+    def _tokens(self, prompt: Mapping[str, Any]) -> Finding | None:
+        most = self.settings.max_tokens
+        if most is None or self._count is None:
+            return None
+        n = sum(self._count(m["content"]) for m in json.loads(prompt["messages"]))
+        return Finding("too_many_tokens", {"tokens": n, "most": most}) if n > most else None
+
+    def _tagged(self, turns: Sequence[str]) -> Finding | None:
+        if self._tagger is None:
+            return None
+        found = self._tagger.found("\n".join(turns))
+        bad = [tag for tag in self.settings.drop_tags if tag in found]
+        return Finding("tagged", {"tag": bad[0], "word": found[bad[0]]}) if bad else None
 
     def _language(self, prompt: MutableMapping[str, Any], turns: Sequence[str]) -> Finding | None:
         if not self.settings.lang:
@@ -196,6 +233,9 @@ def open_cleaner(store: Store, settings: CleanSettings, *, pool: str) -> Cleaner
     for code in settings.lang:
         if not re.fullmatch("[a-z]{2,3}", code):
             raise UserError(f"{code!r} is no ISO 639-1 code of a language", next="--keep-lang en")
+    tagger = tagger_of(store.workspace) if settings.drop_tags else None
+    if tagger is not None:
+        tagger.known(settings.drop_tags, where="--drop-tag")
     notes: list[str] = []
     index: Index | None = None
     for named in settings.against:
@@ -220,7 +260,39 @@ def open_cleaner(store: Store, settings: CleanSettings, *, pool: str) -> Cleaner
         index=index.seal() if index else None,
         near=_near(store, settings) if settings.near_duplicates else None,
         notes=notes,
+        tagger=tagger,
+        count=_counter(settings),
     )
+
+
+def license_key(name: str) -> str:
+    """A licence's name without case, spaces and the like: `CC BY 4.0` is `cc-by-4.0`."""
+    return re.sub(r"[\s_-]+", "-", name.lower()).strip("-")
+
+
+def _counter(settings: CleanSettings) -> Callable[[str], int] | None:
+    """Counts tokens of a text.
+
+    Raises:
+        UserError: where tokens are to be counted and no tokenizer can be read.
+    """
+    if settings.max_tokens is None:
+        return None
+    if settings.tokenizer is None:
+        raise UserError(
+            "tokens cannot be counted without a tokenizer", next="--tokenizer MODEL_DIR"
+        )
+    from tokenizers import Tokenizer
+
+    path = Path(settings.tokenizer).expanduser()
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"there is no tokenizer {file}", next=f"ls {file.parent}")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as bad:  # the library has no error class of its own
+        raise UserError(f"{file} is no tokenizer: {bad}", next=f"head -c 200 {file}") from bad
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _near(store: Store, settings: CleanSettings) -> NearDuplicates:
