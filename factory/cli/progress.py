@@ -19,6 +19,7 @@ class Terminal:
         self._begun: float | None = None
         self._name = ""
         self._done = 0
+        self._spent = 0
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -59,15 +60,18 @@ class Terminal:
         """A stage begins."""
         self._end_stage()
         self._name = f"round {round}  {name}" if round else f"set-up   {name}"
-        self._begun, self._done = time.monotonic(), 0
+        self._begun, self._done, self._spent = time.monotonic(), 0, 0
         if self._bar is not None:
             self._task = self._bar.add_task(self._name, total=total)
         elif total:
             self._print(f"{self._name}: {total} to do")
 
-    def advance(self, n: int = 1) -> None:
-        """Units of the stage are done."""
+    def advance(self, n: int = 1, microusd: int = 0) -> None:
+        """Units of the stage are done, and what they cost."""
         self._done += n
+        self._spent += microusd
+        if self._spent and self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=f"{self._name}  {self._spent / 1e6:.2f} USD")
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, n)
 
@@ -89,6 +93,7 @@ class Terminal:
             self._bar.remove_task(self._task)
             self._task = None
         units = f"  {self._done} units" if self._done else ""
+        units += f"  {self._spent / 1e6:.4f} USD" if self._spent else ""
         self._print(
             f"{self._name:<28} {'stopped' if failed else 'done':<8} {seconds:6.1f} s{units}"
         )

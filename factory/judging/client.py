@@ -125,6 +125,7 @@ class Client:
             model=self.endpoint.model,
             request_hash=call.call_id,
             reserve_microusd=reserve,
+            price=self.endpoint.price.source if self.endpoint.price else "",
             run_id=self.run_id,
         )
         spent, tries = 0, 0

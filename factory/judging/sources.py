@@ -8,6 +8,7 @@ from factory.errors import RecipeError, UserError
 from factory.judging import files, panels
 from factory.judging.files import Judge
 from factory.judging.front import ASKING
+from factory.judging.prices import priced
 from factory.judging.weights import digest
 from factory.judging.work import Source, source_of
 from factory.recipe.model import Judging
@@ -24,7 +25,7 @@ def source_for(store: Store, name: str, judging: Judging) -> Source:
     loaded = files.load(name, workspace=store.workspace)
     kind = loaded.front.kind
     if kind in ASKING:
-        return _asking(loaded, judging)
+        return _asking(store, loaded, judging)
     if kind == "reward_model":
         return _reward(store, loaded, judging)
     if kind == "panel":
@@ -37,7 +38,7 @@ def source_for(store: Store, name: str, judging: Judging) -> Source:
     return source_of(loaded)
 
 
-def _asking(judge: Judge, judging: Judging) -> Source:
+def _asking(store: Store, judge: Judge, judging: Judging) -> Source:
     endpoint = judging.endpoint_of(judge.name)
     if endpoint is None:
         raise RecipeError(
@@ -46,7 +47,9 @@ def _asking(judge: Judge, judging: Judging) -> Source:
         )
     chosen = judging.endpoints[endpoint]
     chosen.api_keys()  # a key that is not set is said before anything is planned
-    return source_of(judge, endpoint=chosen, endpoint_name=endpoint)
+    limited = judging.budget_usd is not None
+    known = priced(chosen, name=endpoint, workspace=store.workspace, budget=limited)
+    return source_of(judge, endpoint=known, endpoint_name=endpoint)
 
 
 def _reward(store: Store, judge: Judge, judging: Judging) -> Source:

@@ -112,7 +112,7 @@ def judge(
     retry: Sequence[Status] = (),
     budget_id: str | None = None,
     log: Path | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
     tokenise: revising.Tokenise | None = None,
 ) -> Report:
     """Have judges score completions; only what is missing is made.
@@ -128,7 +128,7 @@ def judge(
         retry: statuses of judgements that are made once more, as a further replicate.
         budget_id: the budget that pays; by default the run's own, of `judging.budget_usd`.
         log: a file that gets one line per judge.
-        on_progress: told how many judgements were added, commit by commit.
+        on_progress: told commit by commit how many judgements were added, and what they cost.
         tokenise: reads revisions as the model that wrote the revised answer does.
 
     Raises:

@@ -158,7 +158,7 @@ class Commit:
         source: Source,
         run_id: str,
         report: Any,
-        tell: Callable[[int], None] | None,
+        tell: Callable[[int, int], None] | None,
         before: Callable[[Sequence[Mapping[str, Any]]], object] | None = None,
     ) -> None:
         self.store = store
@@ -166,6 +166,7 @@ class Commit:
         self.report = report
         self._thresholds = source.judge.front.thresholds
         self._tell = tell
+        self._told = 0
         self._before = before
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> None:
@@ -182,7 +183,9 @@ class Commit:
         self.report.made += added
         self.report.statuses.update(str(row["status"]) for row in rows)
         if self._tell is not None:
-            self._tell(added)
+            spent = self.report.cost_microusd
+            self._tell(added, spent - self._told)
+            self._told = spent
         self._check()
 
     def _check(self) -> None:

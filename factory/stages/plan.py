@@ -109,6 +109,7 @@ def _judge(
 ) -> dict[str, Any]:
     """Calls a round and their price: the rubric and both texts in, the judge's limit out."""
     from factory.judging.files import load
+    from factory.judging.prices import price_of
 
     judge = load(name, workspace=workspace)
     front = judge.front
@@ -126,7 +127,8 @@ def _judge(
         orders = 2 if front.orders == "both" else 1
         calls = recipe.prompts.per_round * recipe.judging.comparisons * orders
     endpoint = recipe.judging.endpoint_of(name)
-    price = recipe.judging.endpoints[endpoint].price if endpoint and calls else None
+    asked = recipe.judging.endpoints[endpoint] if endpoint and calls else None
+    price = asked and (asked.price or price_of(asked.model, workspace=workspace))
     tokens_in = recipe.sampling.max_tokens + _rubric_tokens(name, workspace)
     dollars = (
         calls * (tokens_in * price.input + front.max_tokens * price.output) / 1e6 if price else 0.0

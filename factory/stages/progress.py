@@ -12,8 +12,8 @@ class Progress(Protocol):
         """A stage begins; `total` is its number of units where known."""
         ...
 
-    def advance(self, n: int = 1) -> None:
-        """Units of the present stage are done."""
+    def advance(self, n: int = 1, microusd: int = 0) -> None:
+        """Units of the present stage are done, and what they cost."""
         ...
 
     def note(self, text: str) -> None:
@@ -27,7 +27,7 @@ class Silent:
     def stage(self, round: int, name: str, *, total: int | None = None) -> None:
         """Say nothing."""
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1, microusd: int = 0) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:

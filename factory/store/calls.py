@@ -23,6 +23,8 @@ _T = TypeVar("_T")
 
 _CHUNK = 500
 """Ids a statement: SQLite allows 32,766 parameters."""
+_OF_THE_TRY = ("owner", "sent_at", "budget_id", "batch_id", "reserve_microusd", "price")
+"""What a call that is tried again has anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class CallIntent:
     request_hash: str
     reserve_microusd: int = 0
     run_id: str = ""
+    price: str = ""
+    """Whose price it is: `recipe`, or a line of a table of prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +126,7 @@ class Calls(Database):
             "state": "sent",
             "attempts": t.calls.c.attempts + 1,
             # The old reservation was freed when the attempt failed or was found in doubt.
-            **{
-                name: lambda new, name=name: getattr(new, name)
-                for name in ("owner", "sent_at", "budget_id", "batch_id", "reserve_microusd")
-            },
+            **{name: lambda new, name=name: getattr(new, name) for name in _OF_THE_TRY},
         }
         claim = self.upsert(t.calls, on_conflict=again, where=t.calls.c.state == "failed")
         return claim.returning(t.calls.c.call_id, t.calls.c.attempts)
@@ -240,7 +241,8 @@ def _as_row(intent: CallIntent, *, owner: str, budget_id: str | None, now: float
         "call_id": intent.call_id, "kind": intent.kind, "endpoint": intent.endpoint,
         "model": intent.model, "request_hash": intent.request_hash, "state": "sent",
         "attempts": 1, "owner": owner, "budget_id": budget_id, "run_id": intent.run_id,
-        "reserve_microusd": intent.reserve_microusd, "cost_microusd": 0, "sent_at": now,
+        "reserve_microusd": intent.reserve_microusd, "price": intent.price, "cost_microusd": 0,
+        "sent_at": now,
     }  # fmt: skip
 
 

@@ -226,6 +226,7 @@ COLUMNS: dict[str, str] = {
     "http_status": "Status of the answer.",
     "response": "The answer as it came (not shown in SQL).",
     "error": "What went wrong.",
+    "price": "Whose price it is: `recipe`, or the line of judges/prices.yaml and its day.",
     "provider_request_id": "The provider's id of the request.",
     "batch_id": "The batch it is in; null for a call of its own.",
     "sent_at": "When it left.",

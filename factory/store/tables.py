@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -36,6 +36,7 @@ calls = Table(
     Column("response", Text),
     Column("error", Text),
     Column("provider_request_id", Text),
+    Column("price", Text),
     Column("latency_ms", Float),
     Column("run_id", Text),
     Column("batch_id", Text),

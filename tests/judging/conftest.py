@@ -91,7 +91,7 @@ def judging() -> Callable[..., Judging]:
     def work(url: str, *, judges: Sequence[str] = ("ultrafeedback",), **more: Any) -> Judging:
         section = {k: more.pop(k) for k in ("budget_usd", "comparisons", "shard") if k in more}
         settings = {"timeout_s": 20.0, "max_attempts": 6, "price": Price(input=1.0, output=2.0)}
-        endpoint = Endpoint(base_url=url, model="the-judge", **(settings | more))
+        endpoint = Endpoint(base_url=url, **({"model": "the-judge"} | settings | more))
         return Judging(judges=tuple(judges), endpoints={"main": endpoint}, **section)
 
     return work
