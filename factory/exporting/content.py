@@ -65,36 +65,39 @@ class Content:
         """The split of a prompt: by hash, so every row of a prompt is on one side."""
         return "test" if share_of(prompt_id, "export") < self.test_share else "train"
 
-    def batches(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """(split, rows in conversational form), in the version's order.
 
         Raises:
             StoreError: when a row's text is no longer in the lake.
         """
         seen = 0
+        schema = CONVERSATIONS[self.version.kind]
         for batch in stream(self.con, self.sql, {}, self.ranges):
             seen += batch.num_rows
-            rows = [self._conversation(row) for row in batch.to_pylist()]
-            for split in self.splits:
-                mine = [row for row in rows if self.split_of(row["prompt_id"]) == split]
-                if mine:
-                    yield split, mine
+            table = conversations(batch, _TURNS[self.version.kind]).select(schema.names)
+            for split, rows in self._by_split(table.cast(schema)):
+                if rows.num_rows:
+                    yield split, rows
         if seen != self.version.n_rows:
             raise StoreError(
                 f"version {self.version.version_id} has {self.version.n_rows} rows, "
                 f"but the lake has the texts of {seen}"
             )
 
-    def _conversation(self, row: dict[str, Any]) -> dict[str, Any]:
-        prompt = [
-            {"role": clean(m["role"]), "content": clean(m["content"])}
-            for m in json.loads(row["messages"])
-        ]
-        turns = {
-            name: [{"role": "assistant", "content": clean(row[name])}]
-            for name in _TURNS[self.version.kind]
-        }
-        return {**row, "prompt": prompt, **turns}
+    def _by_split(self, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+        if len(self.splits) == 1:
+            yield self.splits[0], table
+            return
+        ids = table.column("prompt_id").to_pylist()
+        splits = [self.split_of(prompt_id) for prompt_id in ids]
+        for split in self.splits:
+            yield split, table.filter(pa.array([there == split for there in splits]))
+
+    def batches(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """The same rows as lists of dicts, for shapes that are made row by row."""
+        for split, table in self.tables():
+            yield split, table.to_pylist()
 
     def write_parquet(
         self, schema: pa.Schema, *, names: dict[str, str], shape: Any = None
@@ -112,14 +115,45 @@ class Content:
                 path = self.out / names[split]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 files[split] = pq.ParquetWriter(path, schema, compression="zstd")
-            for split, rows in self.batches():
-                shaped = [shape(row) for row in rows] if shape else rows
-                wanted = [{n: row.get(n) for n in schema.names} for row in shaped]
-                files[split].write_table(pa.Table.from_pylist(wanted, schema=schema))
+            for split, rows in self.tables():
+                made = rows
+                if shape is not None:
+                    shaped = [shape(row) for row in rows.to_pylist()]
+                    made = pa.Table.from_pylist(shaped, schema=schema)
+                files[split].write_table(made)
         finally:
             for file in files.values():
                 file.close()
         return {split: [names[split]] for split in self.splits}
+
+
+def conversations(batch: pa.Table, turns: tuple[str, ...]) -> pa.Table:
+    """Rows with the prompt's messages and each of the `turns` as lists of messages."""
+    made = batch.append_column("prompt", _prompts(batch.column("messages")))
+    for name in turns:
+        texts = pa.concat_arrays(made.column(name).chunks)
+        roles = pa.repeat(pa.scalar("assistant"), len(texts))
+        ends = pa.array(range(len(texts) + 1), pa.int32())
+        said = pa.ListArray.from_arrays(ends, _messages(roles, texts))
+        made = made.set_column(made.column_names.index(name), name, said)
+    return made
+
+
+def _prompts(column: pa.ChunkedArray) -> pa.Array:
+    """JSON texts as lists of messages; each different text is read once."""
+    coded = pa.concat_arrays(column.chunks).dictionary_encode()
+    ends, roles, contents = [0], [], []
+    for text in coded.dictionary.to_pylist():
+        for message in json.loads(text):
+            roles.append(clean(message["role"]))
+            contents.append(clean(message["content"]))
+        ends.append(len(roles))
+    said = _messages(pa.array(roles, pa.string()), pa.array(contents, pa.string()))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), said).take(coded.indices)
+
+
+def _messages(roles: pa.Array, contents: pa.Array) -> pa.StructArray:
+    return pa.StructArray.from_arrays([roles, contents], fields=list(MESSAGES.value_type))
 
 
 def clean(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,7 +26,7 @@ ROW_GROUP = 32_768
 """Rows that a reader can skip together; files sorted by bucket are skipped in these steps."""
 
 SORTED_FROM = 4 * ROW_GROUP
-"""Rows from which on a file is sorted by bucket: with fewer, a reader has little to skip."""
+"""Rows from which on a commit is sorted by bucket: with fewer, a reader has little to skip."""
 
 _engines: dict[int, duckdb.DuckDBPyConnection] = {}
 
@@ -59,12 +60,16 @@ def write_parquet(data: pa.Table, sink: pa.NativeFile | BinaryIO) -> None:
     )  # fmt: skip
 
 
-def by_bucket(data: pa.Table) -> pa.Table:
-    """The rows of a large file by bucket, so that who reads a few buckets skips the others."""
+def bucket_order(data: pa.Table) -> npt.NDArray[np.int64] | None:
+    """The order by bucket of the rows of a large commit, so that who reads a few buckets can skip.
+
+    None when the rows are few, have no bucket, or lie in that order already.
+    """
     if data.num_rows < SORTED_FROM or "bucket" not in data.column_names:
-        return data
-    order = np.argsort(data.column("bucket").fill_null(-1).to_numpy(), kind="stable")
-    return data if (order[1:] > order[:-1]).all() else data.take(order)
+        return None
+    buckets = data.column("bucket").fill_null(-1).to_numpy()
+    order = np.argsort(buckets, kind="stable")
+    return None if (order[1:] > order[:-1]).all() else order
 
 
 def hashes_of(ids: pa.ChunkedArray) -> Hashes:

@@ -14,6 +14,12 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 
 
+def twice(hashes: Hashes) -> bool:
+    """Whether one of them is there more than once."""
+    ordered = np.sort(hashes)
+    return bool((ordered[1:] == ordered[:-1]).any())
+
+
 class KnownIds:
     """Hashes of the ids in a list of immutable files."""
 
@@ -41,10 +47,10 @@ class KnownIds:
             self._insert(load(fresh))
         self._files = now
 
-    def add(self, file: str, hashes: Hashes) -> None:
-        """Note a file that this process wrote itself."""
+    def add(self, files: list[str], hashes: Hashes) -> None:
+        """Note files that this process wrote itself, with the ids in them."""
         self._insert(hashes)
-        self._files |= {file}
+        self._files |= set(files)
 
     def maybe(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """True where the id may be known; False is certain."""

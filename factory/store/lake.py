@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Transaction
 from deltalake import Schema as DeltaSchema
@@ -39,7 +38,7 @@ from factory.store.columns import (
     held_among,
     once_each,
 )
-from factory.store.known import Hashes, KnownIds
+from factory.store.known import Hashes, KnownIds, twice
 from factory.store.log import LiveFile
 from factory.store.places import Place, blaming, check_name, explained
 from factory.store.writing import Draft, draft
@@ -140,18 +139,7 @@ class Lake:
 
     def mend(self) -> list[str]:
         """Set torn last commits aside (after a power cut); returns what was done, in words."""
-        done: list[str] = []
-        for table in SCHEMAS if self.place.local else ():
-            try:
-                suspect = log.torn(self.place, table) is not None or log.checkpoint_is_torn(
-                    self.place, table
-                )
-            except FileNotFoundError:
-                continue  # a live lake moved on meanwhile
-            if suspect:
-                with self._lock(table):
-                    done += log.mend(self.place, table)
-        return done
+        return log.mend_torn(self.place, SCHEMAS, self._lock) if self.place.local else []
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -254,12 +242,12 @@ class Lake:
                 return 0
             added = self._add(table, new, file if new is data else None)
             try:
-                self._commit(table, fresh, [added], transaction=transaction)
+                self._commit(table, fresh, added, transaction=transaction)
             except FactoryError:
-                self.place.delete(f"{table}/{added.path}")
+                self._forget(table, added)
                 raise
             if hashes is not None:
-                self._known[table].add(added.path, hashes)
+                self._known[table].add([action.path for action in added], hashes)
         return new.num_rows
 
     def swap(self, table: str, gone: Iterable[LiveFile], data: pa.Table) -> bool:
@@ -269,16 +257,17 @@ class Lake:
         stay on disk for the readers that use them.
         """
         gone = list(gone)
-        added = self._add(table, data, keeps_rows=True)
+        with draft(self.place, table, data, whole=True) as file:
+            added = self._add(table, data, file, keeps_rows=True)
         now = int(time.time() * 1000)
         removes = [RemoveAction(f.name, False, now, size=f.size, partition_values={}) for f in gone]
         with self._lock(table):
             fresh = self.open(table)
             # Delta itself accepts that a file is removed twice; its rows would be there twice.
             if not set(gone) <= set(_live(fresh)):
-                self.place.delete(f"{table}/{added.path}")
+                self._forget(table, added)
                 return False
-            self._commit(table, fresh, [*removes, added])
+            self._commit(table, fresh, [*removes, *added])
         return True
 
     def _ready(self, table: str) -> DeltaTable:
@@ -300,7 +289,7 @@ class Lake:
     def _new_rows(self, table: str, fresh: DeltaTable, data: pa.Table) -> tuple[pa.Table, Hashes]:
         key = KEYS[table]
         hashes = hashes_of(data.column(key))
-        if np.unique(hashes).size < hashes.size:
+        if twice(hashes):
             data = once_each(data, key)
             hashes = hashes_of(data.column(key))
         known = self._known.setdefault(table, KnownIds())
@@ -315,16 +304,21 @@ class Lake:
         return data.filter(keep), hashes[keep.to_numpy(zero_copy_only=False)]
 
     def _add(
-        self, table: str, data: pa.Table, file: Draft | None = None, *, keeps_rows: bool = False
-    ) -> AddAction:
-        """The log's action for a file of these rows: the draft of them, or a new one."""
+        self, table: str, data: pa.Table, file: Draft | None, *, keeps_rows: bool = False
+    ) -> list[AddAction]:
+        """The log's actions for these rows: of the files drafted for them, or of new ones."""
         if file is None:
             with draft(self.place, table, data) as file:
                 return self._add(table, data, file, keeps_rows=keeps_rows)
-        written = file.keep()
-        stats = json.dumps({"numRecords": data.num_rows})
         now = int(time.time() * 1000)
-        return AddAction(written.name, written.size, {}, now, not keeps_rows, stats)
+        return [
+            AddAction(w.name, w.size, {}, now, not keeps_rows, json.dumps({"numRecords": w.rows}))
+            for w in file.keep()
+        ]
+
+    def _forget(self, table: str, added: list[AddAction]) -> None:
+        for action in added:
+            self.place.delete(f"{table}/{action.path}")
 
     def _commit(
         self,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -92,6 +93,22 @@ def torn(place: Place, table: str) -> int | None:
     if not listed or _parse(place.read(entry_name(table, listed[-1]))) is not None:
         return None
     return listed[-1]
+
+
+def mend_torn(
+    place: Place, tables: Iterable[str], lock: Callable[[str], AbstractContextManager[object]]
+) -> list[str]:
+    """Mend every table whose newest entry or checkpoint is torn, under its lock."""
+    done: list[str] = []
+    for table in tables:
+        try:
+            suspect = torn(place, table) is not None or checkpoint_is_torn(place, table)
+        except FileNotFoundError:
+            continue  # a live lake moved on meanwhile
+        if suspect:
+            with lock(table):
+                done += mend(place, table)
+    return done
 
 
 def mend(place: Place, table: str) -> list[str]:
