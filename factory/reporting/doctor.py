@@ -43,7 +43,7 @@ def check(workspace: Path) -> list[Check]:
     except FactoryError as bad:
         return [*found, Check("workspace", "bad", str(bad), "restore a backup of this directory")]
     found.append(Check("workspace", "ok", str(workspace)))
-    for look in (_ledger, _lake, _links, _models):
+    for look in (_ledger, _lake, _links, _models, _exactness):
         found += _guarded(look, store)
     return found
 
@@ -93,6 +93,22 @@ def _ledger(store: Store) -> Iterator[Check]:
             "calls in doubt", "note", f"{calls} calls, {price / 1e6:.4f} USD at risk",
             'prefactory sql "select * from in_doubt"',
         )  # fmt: skip
+
+
+def _exactness(store: Store) -> Iterator[Check]:
+    rows = store.rows(
+        "select * from exactness where status <> 'nothing' order by measured_at desc limit 1"
+    )
+    for row in rows:
+        if row["status"] != "ok":
+            said = f"round {row['round']}: {row['status']}: {row['detail']}"
+            yield Check("exactness", "note", said, 'prefactory sql "from exactness"')
+            continue
+        said = (
+            f"{row['engine']} and a float32 forward pass differ by {row['median']:.2g} nats a "
+            f"token (median), {row['p99']:.2g} (99th percentile), on {row['tokens']} tokens"
+        )
+        yield Check("exactness", "ok", said)
 
 
 def _lake(store: Store) -> Iterator[Check]:

@@ -21,6 +21,10 @@ _SAMPLES = """
 select round, samples, settled, unsettled from samples_per_prompt
 where run_id = $run order by round, samples
 """
+_EXACTNESS = """
+select round, engine, status, rows, tokens, median, p99 from exactness
+where run_id = $run and status <> 'nothing' order by round
+"""
 _STEPS = """
 select round, stage, state, round(seconds, 1) as seconds, attempts from steps
 where run_id = $run order by started_at
@@ -49,8 +53,12 @@ def of_run(store: Store, run_id: str) -> Summary:
         rounds,
         _table(store, "drops", "Dropped, by reason", _DROPS, run),
         _table(store, "samples", "Prompts, by the samples they stopped at", _SAMPLES, run),
+        _table(
+            store, "exactness", "Engine beside a float32 forward pass, nats a token",
+            _EXACTNESS, run,
+        ),
         _table(store, "steps", "Time per stage", _STEPS, run),
-    ]
+    ]  # fmt: skip
     last = max((row["round"] for row in rounds.rows), default=0)
     where = f" --workspace {store.workspace}"
     return Summary(

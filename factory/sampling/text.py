@@ -18,3 +18,9 @@ def cut(text: str, stop: Sequence[str]) -> str:
     """Text up to the first stop string that it holds."""
     ends = [at for s in stop if (at := text.find(s)) >= 0]
     return text[: min(ends)] if ends else text
+
+
+def stop_tokens(tokenizer: Any, stop: Sequence[str]) -> set[int]:
+    """Stop strings that are one token of the model; a special one is in no text to search."""
+    tokens: dict[str, int] = tokenizer.get_added_vocab()
+    return {tokens[text] for text in stop if text in tokens}

@@ -4,18 +4,20 @@
 ledger says what it left. A stage that died half-way finds by id what is missing.
 """
 
+from factory.stages.exactness import check_exactness
 from factory.stages.improve import decide, hold_out, start_from, train_candidate
 from factory.stages.label import freeze, judge, judge_candidate, pair
 from factory.stages.run import Run, Stage, open_run
 from factory.stages.sample import candidate_session, policy_session
 from factory.stages.supply import draw, expand, starter
-from factory.stages.waves import ask_more, waves
+from factory.stages.waves import ask_more, waves_of
 
 __all__ = [
     "Run",
     "Stage",
     "ask_more",
     "candidate_session",
+    "check_exactness",
     "decide",
     "draw",
     "expand",
@@ -29,5 +31,5 @@ __all__ = [
     "start_from",
     "starter",
     "train_candidate",
-    "waves",
+    "waves_of",
 ]

@@ -24,7 +24,7 @@ from factory.stages.run import Run
 from factory.store import Store
 
 
-def waves(run: Run) -> range:
+def waves_of(run: Run) -> range:
     """The waves that a round of this recipe can have; a wave that asks for nothing is the last."""
     sampling = run.recipe.sampling
     adaptive = sampling.adaptive

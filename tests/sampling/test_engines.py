@@ -19,7 +19,7 @@ from factory.rows import SamplingParams
 from factory.sampling import base
 from factory.sampling.base import Sampled, Sampler, SampleRequest, open_sampler
 from factory.sampling.engines.echo import EchoSampler
-from factory.sampling.engines.process import ProcessSampler, _environment
+from factory.sampling.engines.process import ProcessSampler, child_environment
 from factory.sampling.faults import EngineClosed, OutOfMemory
 from tests.sampling.conftest import ASSISTANT, BOS, END, EOS, USER
 
@@ -160,6 +160,17 @@ def test_a_stop_string_ends_the_text_before_it_and_keeps_every_sampled_id(
     assert stop not in found.text
     assert whole[key].text.startswith(found.text)
     assert found.token_ids == whole[key].token_ids[: len(found.token_ids)]
+
+
+def test_a_stop_string_that_is_a_special_token_stops_and_stays_in_the_ids(
+    sampler: Sampler, whole: dict[Key, Sampled]
+) -> None:
+    key = next(k for k, s in sorted(whole.items()) if USER in s.token_ids[:-1])
+    asked = [r for r in requests(n=1, first_idx=key[1]) if r.prompt_id == key[0]]
+    found = sampler.sample(asked, SamplingParams(max_tokens=40, stop=("<|user|>",)))[0]
+    ids = whole[key].token_ids
+    assert found.token_ids == ids[: ids.index(USER) + 1]
+    assert (found.finish_reason, "<|user|>" in found.text) == ("stop", False)
 
 
 def test_nothing_asked_is_nothing_answered(sampler: Sampler) -> None:
@@ -345,7 +356,7 @@ def test_the_batch_is_halved_when_memory_runs_out(
 def test_no_secret_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"):
         monkeypatch.setenv(name, "secret")
-    given = _environment()
+    given = child_environment()
     assert "secret" not in given.values()
     assert given["VLLM_NO_USAGE_STATS"] == given["DO_NOT_TRACK"] == given["HF_HUB_OFFLINE"] == "1"
 

@@ -226,7 +226,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "factory.sampling.worker", engine,
                  str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()], env=_environment(), start_new_session=True,
+                pass_fds=[theirs.fileno()], env=child_environment(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
 
@@ -306,7 +306,8 @@ def close_servers() -> None:
         _servers.clear()
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """The environment of a process that reads what a model wrote."""
     # An engine that reads hostile text needs none of our secrets.
     kept = {k: v for k, v in os.environ.items() if not _SECRET.search(k)}
     return {**kept, **QUIET}

@@ -23,7 +23,7 @@ from factory.rows import SamplingParams
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, resolve_dtype
 from factory.sampling.requests import Sampled, SampleRequest, Terms
-from factory.sampling.text import decoded
+from factory.sampling.text import decoded, stop_tokens
 from factory.sampling.worker import Tick, silent, spare_threads
 
 _BATCH = 64
@@ -107,6 +107,7 @@ class TransformersBackend:
         self._tick: Tick = silent
         self.tokenizer = load_tokenizer(model)
         self.stop_ids = _stop_ids(self.model.generation_config, self.tokenizer)
+        self._named_stops: set[int] = set()
         self.version = str(transformers.__version__)
         self.max_model_len = max_model_len or context_length(model) or 1 << 20
 
@@ -118,6 +119,7 @@ class TransformersBackend:
 
         self._tick = tick
 
+        self._named_stops = stop_tokens(self.tokenizer, params.stop)
         todo = [(r, j) for r in sorted(requests, key=_length) for j in range(r.n)]
         done: list[_Row] = []
         while todo:
@@ -203,7 +205,7 @@ class TransformersBackend:
             logits = out.logits[:, -1].float()
 
     def _finish(self, row: _Row, params: SamplingParams) -> str:
-        if row.ids[-1] in self.stop_ids:
+        if row.ids[-1] in self.stop_ids | self._named_stops:
             return "stop"
         if params.stop:
             text = self.tokenizer.decode(row.ids, skip_special_tokens=True)

@@ -24,7 +24,7 @@ from factory.rows import SamplingParams
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.identity import context_length, read_config, resolve_dtype
 from factory.sampling.requests import Sampled, SampleRequest, Terms
-from factory.sampling.text import decoded
+from factory.sampling.text import decoded, stop_tokens
 from factory.sampling.worker import Tick, silent, spare_threads
 
 _CPU_ENV = {
@@ -132,9 +132,10 @@ class VllmBackend:
     ) -> list[Sampled]:
         """All samples of all requests."""
         self._tick = tick
+        stops = sorted(stop_tokens(self._tokenizer, params.stop))
         prompts: list[Any] = [{"prompt_token_ids": r.prompt_token_ids} for r in requests]
         outputs = self._llm.generate(
-            prompts, [_params(r, params) for r in requests], use_tqdm=False,
+            prompts, [_params(r, params, stops) for r in requests], use_tqdm=False,
             lora_request=self._adapter,
         )  # fmt: skip
         rows: list[tuple[SampleRequest, int, Any]] = []
@@ -172,7 +173,7 @@ def _lora(adapter: Path) -> Any:
     return LoRARequest("adapter", 1, str(adapter))
 
 
-def _params(request: SampleRequest, params: SamplingParams) -> Any:
+def _params(request: SampleRequest, params: SamplingParams, named_stops: list[int]) -> Any:
     import vllm
 
     greedy = params.temperature == 0
@@ -187,6 +188,8 @@ def _params(request: SampleRequest, params: SamplingParams) -> Any:
         repetition_penalty=params.repetition_penalty,
         max_tokens=params.max_tokens,
         stop=list(params.stop) or None,
+        # vLLM adds the end tokens of the tokenizer and of generation_config.json by itself.
+        stop_token_ids=named_stops or None,
         logprobs=0,  # the sampled token's own and no other
         flat_logprobs=True,
         # Incremental text is needed only to look for stop strings; decoding once is cheaper.
