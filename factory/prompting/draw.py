@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from factory.errors import UserError
 from factory.prompting.steering import UNSEEN, Past, Steer, past_scores, said, steered
 from factory.rows import bucket_of, content_id, share_of
@@ -37,7 +39,8 @@ _POOL = """
         from drops where stage = 'expand' and reason = 'contaminated'
     )
     select p.prompt_id, p.pool, coalesce(e.times, 0) as times,
-           coalesce(p.domain, '') as domain, coalesce(p.lang, '') as lang
+           coalesce(p.domain, '') as domain, coalesce(p.lang, '') as lang,
+           coalesce(array_to_string(p.tags, '+'), '') as tags
     from prompts p
     left join earlier e using (prompt_id)
     anti join contaminated c on c.prompt_id = p.prompt_id and c.pool = p.pool
@@ -62,9 +65,30 @@ class Drawn:
 class Strata:
     """Parts of a pool that every draw takes in fixed shares."""
 
-    by: Literal["domain", "lang"]
+    by: str | tuple[str, ...]
+    """domain, lang, tags or difficulty, or several of them."""
+    judge: str = ""
+    """Whose earlier scores say how difficult a prompt is."""
     weights: Mapping[str, float] = field(default_factory=lambda: dict[str, float]())
-    """Value -> how many times its own share of the pool it gets; 1 where it is not named."""
+    """Value -> how many times its own share of the pool it gets; 1 where it is not named.
+
+    Of several, the values with slashes between them: `math/en`.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a pool is divided by, in order."""
+        return (self.by,) if isinstance(self.by, str) else self.by
+
+    @property
+    def said(self) -> str:
+        """The same in one word."""
+        return "/".join(self.names)
+
+    def value(self, row: Mapping[str, Any], past: Past) -> str:
+        """The stratum of a prompt; what it does not say is a dash."""
+        known = {**row, "difficulty": past.difficulty}
+        return "/".join(str(known[name] or "-") for name in self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +113,7 @@ def draw_prompts(
     purpose: Purpose,
     pools: Mapping[str, float],
     seed: int,
-    reuse: bool = False,
+    reuse: bool | int = False,
     strata: Strata | None = None,
     steer: Steer | None = None,
 ) -> Drawn:
@@ -105,6 +129,7 @@ def draw_prompts(
             of is taken from the others.
         seed: of the order.
         reuse: draw as if no earlier round had; train prompts anew each round, held-out ones alike.
+            A number is also the most rounds that may draw a train prompt.
         strata: what each pool's part is divided by; by default nothing.
         steer: by whose scores prompts that gave no pairs are drawn less; by default nobody's.
 
@@ -116,12 +141,19 @@ def draw_prompts(
         {"run_id": run_id, "round": round, "purpose": purpose, "pools": list(pools)},
     )
     past: dict[str, Past] = {}
-    if steer is not None and purpose == "train":
-        past = past_scores(store, run_id=run_id, round=round, judge=steer.judge)
-    tickets: dict[str, list[_Ticket]] = {pool: [] for pool in sorted(pools)}
-    for row in (row for batch in rows.to_batches() for row in batch.to_pylist()):
-        tickets[row["pool"]].append(
-            _ticket(row, purpose=purpose, round=round, seed=seed, reuse=reuse, strata=strata)
+    judge = steer.judge if steer else strata.judge if strata else ""
+    if judge and purpose == "train":
+        past = past_scores(store, run_id=run_id, round=round, judge=judge)
+    most = reuse if not isinstance(reuse, bool) and purpose == "train" else None
+    tickets, used_up = _tickets(
+        rows, pools, past=past, strata=strata, most=most, purpose=purpose, round=round, seed=seed,
+        reuse=bool(reuse),
+    )  # fmt: skip
+    if used_up and not any(tickets.values()):
+        raise UserError(
+            f"every train prompt was drawn {most} times, which is the most that prompts.reuse "
+            "allows",
+            next=f"prefactory prompts add FILE --pool {next(iter(pools))}",
         )
     _there_are_some(store, tickets, purpose=purpose)
     if past and steer is not None:
@@ -130,6 +162,10 @@ def draw_prompts(
     listed = sorted((t for each in tickets.values() for t in each), key=lambda ticket: ticket.order)
     chosen, notes = _take(listed, parts, n=n, purpose=purpose)
     notes += _unknown(strata, listed, purpose=purpose)
+    if used_up:
+        notes.append(
+            f"{used_up} train prompts were drawn {most} times, which is the most that reuse allows"
+        )
     reused = sum(ticket.times > 0 for ticket in chosen)
     if reused:
         notes.append(
@@ -142,19 +178,33 @@ def draw_prompts(
     return Drawn(prompt_ids=ids, reused=reused, notes=notes)
 
 
-def _ticket(
-    row: Mapping[str, Any],
+def _tickets(
+    rows: pa.Table,
+    pools: Iterable[str],
     *,
+    past: Mapping[str, Past],
+    strata: Strata | None,
+    most: int | None,
     purpose: str,
     round: int,
     seed: int,
     reuse: bool,
-    strata: Strata | None,
-) -> _Ticket:
+) -> tuple[dict[str, list[_Ticket]], int]:
+    """The tickets of each pool, and how many prompts may be drawn no more."""
     salt = f"draw {seed} {round}" if reuse and purpose == "train" else f"draw {seed}"
-    part = f"{row['pool']} {strata.by} {row[strata.by] or '-'}" if strata else row["pool"]
-    share = share_of(row["prompt_id"], salt)
-    return _Ticket(0 if reuse else row["times"], share, row["prompt_id"], part)
+    tickets: dict[str, list[_Ticket]] = {pool: [] for pool in sorted(pools)}
+    used_up = 0
+    for row in (row for batch in rows.to_batches() for row in batch.to_pylist()):
+        if most is not None and row["times"] >= most:
+            used_up += 1
+            continue
+        identity, part = row["prompt_id"], row["pool"]
+        if strata is not None:
+            part = f"{part} {strata.said} {strata.value(row, past.get(identity, UNSEEN))}"
+        times = 0 if reuse else row["times"]
+        ticket = _Ticket(times, share_of(identity, salt), identity, part)
+        tickets[row["pool"]].append(ticket)
+    return tickets, used_up
 
 
 def _steered(
@@ -189,7 +239,7 @@ def _parts(
     found: dict[str, int] = {}
     for pool, listed in tickets.items():
         sizes = Counter(ticket.part for ticket in listed)
-        head = f"{pool} {strata.by} "
+        head = f"{pool} {strata.said} "
         each = {
             part: size * strata.weights.get(part.removeprefix(head), 1)
             for part, size in sizes.items()
@@ -200,11 +250,12 @@ def _parts(
 
 def _unknown(strata: Strata | None, listed: Iterable[_Ticket], *, purpose: str) -> list[str]:
     """Weights that name what no prompt is: mostly a misspelt domain."""
-    if strata is None or not strata.weights:
+    # How difficult prompts are is not known in the first round, and never of held-out ones.
+    if strata is None or not strata.weights or "difficulty" in strata.names:
         return []
-    known = {ticket.part.partition(f" {strata.by} ")[2] for ticket in listed}
+    known = {ticket.part.partition(f" {strata.said} ")[2] for ticket in listed}
     missing = sorted(set(strata.weights) - known)
-    hint = f"no {purpose} prompt has the {strata.by} {', '.join(missing)}; there are "
+    hint = f"no {purpose} prompt has the {strata.said} {', '.join(missing)}; there are "
     return [hint + ", ".join(sorted(known))] if missing else []
 
 

@@ -54,6 +54,20 @@ class Past:
     flat: str = ""
     """`right`, `wrong` or `equal` when two or more scores are all the same."""
 
+    @property
+    def difficulty(self) -> str:
+        """A stratum: `new`, `solved`, `hopeless` or `flat`, else by pass rate.
+
+        `easy` from three quarters on, `hard` up to one, `medium` between; a single score says
+        nothing yet.
+        """
+        if self.n < 2:
+            return "new"
+        if self.flat:
+            return {"right": "solved", "wrong": "hopeless"}.get(self.flat, "flat")
+        rate = self.above / self.n
+        return "easy" if rate >= 0.75 else "hard" if rate <= 0.25 else "medium"
+
     def weight(self, samples: int) -> float:
         """Chance, in (0, 1), that `samples` new completions differ in score."""
         a, b = self.above + 0.5, self.n - self.above + 0.5

@@ -99,12 +99,35 @@ class Clean(Section):
         return self
 
 
+By = Literal["domain", "lang", "tags", "difficulty"]
+DIFFICULTIES = ("new", "easy", "medium", "hard", "solved", "hopeless", "flat")
+"""By pass rate in earlier rounds: always right is solved, always wrong hopeless, other scores that
+are all the same flat."""
+
+
 class Strata(Section):
     """Parts of a pool that a round draws in fixed shares."""
 
-    by: Literal["domain", "lang"]
+    by: By | Annotated[tuple[By, ...], Field(min_length=1)]
+    """One of them or several: with `[domain, lang]` a stratum is called `math/en`."""
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Value -> how many times its own share it gets; 1 where a value is not named."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a pool is divided by, in order."""
+        return (self.by,) if isinstance(self.by, str) else self.by
+
+    @model_validator(mode="after")
+    def _known(self) -> Strata:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("by names one thing twice")
+        for value in self.weights if self.names == ("difficulty",) else ():
+            if value not in DIFFICULTIES:
+                near = difflib.get_close_matches(value, DIFFICULTIES, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are: {DIFFICULTIES}"
+                raise ValueError(f"weights: no prompt is {value!r}; {hint}")
+        return self
 
 
 class Prompts(Section):
@@ -113,12 +136,22 @@ class Prompts(Section):
     pools: tuple[Pool, ...] = Field(min_length=1)
     split: Splits = Splits()
     per_round: int = Field(default=1000, gt=0)
-    reuse: bool = False
-    """Whether a later round may draw a prompt again while fresh ones are left."""
+    reuse: bool | Annotated[int, Field(gt=0)] = False
+    """Whether a later round may draw a prompt again while fresh ones are left; a number is the most
+    rounds that may draw it at all."""
     clean: Clean = Clean()
     strata: Strata | None = None
     steer: bool = False
     """Draw prompts less often whose samples were all right or all wrong in earlier rounds."""
+
+    @model_validator(mode="after")
+    def _drawn_again(self) -> Prompts:
+        if self.strata is not None and "difficulty" in self.strata.names and not self.reuse:
+            raise ValueError(
+                "strata by difficulty are of prompts that earlier rounds drew: set reuse to true "
+                "or to a number"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pools_in_order(self) -> Prompts:

@@ -201,7 +201,10 @@ def _draw(run: Run, round: int) -> dict[str, Any]:
     models.check_unchanged(store, policy)
     weights = {pool.name: pool.weight for pool in recipe.prompts.pools}
     asked = recipe.prompts.strata
-    strata = Strata(by=asked.by, weights=asked.weights) if asked else None
+    strata: Strata | None = None
+    if asked is not None:
+        judge = recipe.pair_judge if "difficulty" in asked.names else ""
+        strata = Strata(by=asked.by, weights=asked.weights, judge=judge)
     steer = Steer(judge=recipe.pair_judge, samples=recipe.sampling.n)
     drawn: dict[str, Any] = {"policy": policy, "notes": []}
     plan: list[tuple[Purpose, int]] = [

@@ -77,3 +77,14 @@ def test_a_language_that_is_no_code_is_refused_with_its_line(tmp_path: Path) -> 
     )
     with pytest.raises(RecipeError, match=r"line 5.*prompts\.clean\.lang"):
         load(str(path), environ={})
+
+
+def test_strata_by_difficulty_need_prompts_that_come_again() -> None:
+    pools: list[dict[str, object]] = [{"name": "p", "files": ["a.jsonl"]}]
+    strata = {"by": ["domain", "difficulty"]}
+    with pytest.raises(ValueError, match="set reuse"):
+        _recipe(pools, strata=strata)
+    assert _recipe(pools, strata=strata, reuse=3).prompts.reuse == 3
+    with pytest.raises(ValueError, match="did you mean 'medium'"):
+        _recipe(pools, reuse=True, strata={"by": "difficulty", "weights": {"medum": 2}})
+    assert _recipe(pools, reuse=True).recipe_id != _recipe(pools, reuse=1).recipe_id

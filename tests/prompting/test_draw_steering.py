@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factory.errors import UserError
 from factory.prompting.draw import Drawn, Strata, append_draws, draw_prompts
 from factory.prompting.ingest import Defaults, finished
 from factory.prompting.steering import UNSEEN, Past, Steer, past_scores, steered
@@ -149,3 +150,70 @@ def test_only_the_samples_that_a_round_drew_steer_the_next(store: Store) -> None
     _score(store, {prompt: [1.0] * N + [0.0]})  # the last is of a recipe with more samples
     past = past_scores(store, run_id="r", round=2, judge="gsm8k")
     assert past == {prompt: Past(n=N, above=N, flat="right")}
+
+
+# --- difficulty, several strata, how often a prompt may come --------------------------------------
+
+
+def test_a_prompts_difficulty_is_its_pass_rate_in_earlier_rounds(store: Store) -> None:
+    _fill(store, {"math": 6})
+    ids = _draw(store, n=6).prompt_ids
+    rates = [[1.0] * 8, [0.0] * 8, [1.0] * 6 + [0.0] * 2, [1.0] * 4 + [0.0] * 4, [1.0] + [0.0] * 7]
+    _score(store, dict(zip(ids, rates, strict=False)))
+    past = past_scores(store, run_id="r", round=2, judge="gsm8k")
+    found = [past.get(prompt, UNSEEN).difficulty for prompt in ids]
+    assert found == ["solved", "hopeless", "easy", "medium", "hard", "new"]
+
+
+def test_a_round_draws_each_difficulty_in_its_share(store: Store) -> None:
+    _fill(store, {"math": 80})
+    ids = _draw(store, n=40, reuse=True).prompt_ids
+    rates = {p: [1.0] * 8 if i < 20 else [1.0] * 4 + [0.0] * 4 for i, p in enumerate(ids)}
+    _score(store, rates)
+    strata = Strata(by="difficulty", judge="gsm8k", weights={"medium": 2, "solved": 0.1})
+    drawn = _draw(store, 2, n=30, reuse=True, strata=strata)
+    past = past_scores(store, run_id="r", round=2, judge="gsm8k")
+    counted = Counter(past.get(p, UNSEEN).difficulty for p in drawn.prompt_ids)
+    # Weights 40 new, 20 medium twice, 20 solved a tenth.
+    assert counted == {"new": 14, "medium": 15, "solved": 1}
+    assert drawn.notes == []
+    held_out = _draw(store, 2, n=30, reuse=True, strata=strata)
+    assert held_out.prompt_ids == drawn.prompt_ids
+
+
+def test_strata_may_be_of_several_things_at_once(store: Store) -> None:
+    defaults = Defaults(pool="a", gate=0, dev=0)
+    rows = [
+        finished([{"role": "user", "content": f"{d} {la} {n}"}], defaults, domain=d, lang=la)
+        for d in ("math", "chat") for la in ("en", "de") for n in range(25)
+    ]  # fmt: skip
+    store.append("prompts", rows, run_id="r")
+    strata = Strata(by=("domain", "lang"), weights={"math/de": 3, "poems/de": 2})
+    drawn = _draw(store, n=24, strata=strata)
+    got = store.rows(
+        "select domain || '/' || lang as part, count(*) as n from prompts "
+        "where prompt_id in (select unnest($i)) group by all", {"i": drawn.prompt_ids},
+    )  # fmt: skip
+    assert {r["part"]: r["n"] for r in got} == {
+        "math/de": 12, "math/en": 4, "chat/de": 4, "chat/en": 4,
+    }  # fmt: skip
+    assert drawn.notes == [
+        "no train prompt has the domain/lang poems/de; there are chat/de, chat/en, math/de, math/en"
+    ]
+
+
+def test_a_prompt_is_drawn_no_more_often_than_reuse_says(store: Store) -> None:
+    _fill(store, {"math": 30})
+    times: Counter[str] = Counter()
+    sizes: list[int] = []
+    notes: list[str] = []
+    for round in range(1, 4):
+        drawn = _draw(store, round, n=20, reuse=2)
+        times.update(drawn.prompt_ids)
+        sizes.append(len(drawn.prompt_ids))
+        notes += drawn.notes
+    assert sizes[:2] == [20, 20]
+    assert max(times.values()) == 2
+    assert "drawn 2 times, which is the most that reuse allows" in " ".join(notes)
+    with pytest.raises(UserError, match="every train prompt was drawn 2 times"):
+        _draw(store, 4, n=20, reuse=2)
