@@ -1,0 +1,67 @@
+"""Language: the answer is in the language that was asked for.
+
+Arguments: `language` (a code such as `de`; by default that of the last message of the prompt),
+`min_letters` (20): a shorter text is in no language that could be told and passes. Told by
+langdetect, a naive Bayes model over character n-grams, with its lot fixed; text in code fences and
+addresses are not counted. It takes Norwegian for Danish, or Malay for Indonesian, now and then.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from factory.judging.outcomes import Verdict, failed, good
+from factory.judging.verifiers._read import args_of
+
+VERSION = "1"
+ISOLATED = True
+_ASIDE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+", re.DOTALL)
+_MOST = 20_000
+"""Characters that are read: a language is told by far fewer."""
+
+
+def language_of(text: str) -> str | None:
+    """The code of a text's language, or None where it cannot be told."""
+    import langdetect
+
+    _fixed()
+    try:
+        return str(langdetect.detect(text[:_MOST]))
+    except langdetect.LangDetectException:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _fixed() -> None:
+    from langdetect import DetectorFactory
+
+    # The detector draws at random unless told otherwise, and a verdict must not depend on the day.
+    DetectorFactory.seed = 0
+
+
+def verify(prompt: Mapping[str, object], text: str) -> Verdict:
+    """1.0 for the language asked for, 0.0 with the found one as the reason."""
+    args = args_of(prompt)
+    wanted = str(args.get("language") or "") or _asked(prompt.get("messages"))
+    if not wanted:
+        return failed("error", "no_language_asked")
+    said = _ASIDE.sub(" ", text)
+    if sum(c.isalpha() for c in said) < int(str(args.get("min_letters", 20))):
+        return good(1.0, reason="too_short_to_tell")
+    found = language_of(said)
+    if found is None:
+        return good(1.0, reason="cannot_be_told")
+    # zh-cn and zh-tw are both zh to a person who asks for zh.
+    same = found == wanted or found.split("-")[0] == wanted
+    return good(1.0 if same else 0.0, reason="" if same else f"is_{found}")
+
+
+def _asked(messages: object) -> str:
+    listed = json.loads(messages) if isinstance(messages, str) else messages
+    if not isinstance(listed, list) or not listed:
+        return ""
+    said = _ASIDE.sub(" ", str(listed[-1].get("content", "")))
+    return (language_of(said) or "") if sum(c.isalpha() for c in said) >= 20 else ""
