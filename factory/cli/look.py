@@ -140,6 +140,7 @@ _LINKS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "sft_examples": (("completions", "completion_id"), ("prompts", "prompt_id")),
     "completions": (("prompts", "prompt_id"), ("models", "model_id"), ("params", "params_id")),
+    "makings": (("models", "model_id"), ("params", "params_id")),
     "judgements": (("completions", "completion_id"), ("prompts", "prompt_id")),
     "checkpoints": (("models", "model_id"), ("dataset_versions", "version_id")),
     "gates": (("models", "champion_id"), ("models", "candidate_id")),
@@ -189,6 +190,10 @@ def _linked(store: Store, table: str, row: dict[str, Any]) -> list[tuple[str, di
     for other, column in _LINKS.get(table, ()):
         if row.get(column):
             found += [(f"{other} ({column})", r) for _, r in _rows(store, other, row[column])]
+    if table == "prompts" and str(row.get("source") or "").startswith("made:"):
+        found += [("makings", r) for _, r in _rows(store, "makings", str(row["source_id"])[:32])]
+        for parent in [p for _, making in found for p in making.get("parent_ids") or ()]:
+            found += [("prompts (parent_ids)", r) for _, r in _rows(store, "prompts", parent)]
     if table == "completions":
         judged = store.rows(
             "select * from judgements where list_contains(completion_ids, $id)",

@@ -187,6 +187,24 @@ def make(
         _say_added([left])
 
 
+@prompts.command("report")
+def report(
+    pool: Annotated[list[str] | None, typer.Option(help="Only these pools.")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """What each pool holds and what was left out: duplicates, overlaps, licences, lengths."""
+    from factory.reporting import tables
+
+    found = tables.pools(open_workspace(workspace), pool or [])
+    if as_json:
+        say_json({table.name: table.rows for table in found})
+        return
+    for table in found:
+        say_table(table.rows, title=table.title, columns=table.columns)
+        say()
+
+
 def _say_first(messages: list[dict[str, str]]) -> None:
     for message in messages:
         say(f"--- {message['role']}")

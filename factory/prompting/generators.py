@@ -93,9 +93,7 @@ def _add(
     report = AddReport(pool=pool, mapping=f"made by {make}", read=len(made))
     there = {r["prompt_id"]: r["pool"] for r in held(store, _HELD, [p["prompt_id"] for p in made])}
     taken = [p for p in made if there.get(p["prompt_id"], pool) != pool]
-    drops = [
-        _drop(p, "duplicate", f"already in pool {there[p['prompt_id']]}", scope=pool) for p in taken
-    ]
+    drops = [_drop(p, "duplicate", _where(p, there[p["prompt_id"]]), scope=pool) for p in taken]
     new: list[dict[str, Any]] = []
     for prompt, why in _looked_at([p for p in made if p["prompt_id"] not in there], cleaner):
         if why is None:
@@ -126,6 +124,11 @@ def _looked_at(
         return [(prompt, None) for prompt in new]
     found = cleaner.screen(new)
     return [(p, why or cleaner.repeats(p)) for p, why in zip(new, found, strict=True)]
+
+
+def _where(prompt: Mapping[str, Any], pool: str) -> str:
+    own = {key: prompt[key] for key in ("pool", "source", "source_id")}
+    return json.dumps({**own, "first": f"pool {pool}"}, ensure_ascii=False)
 
 
 def _drop(prompt: Mapping[str, Any], reason: str, detail: str, *, scope: str) -> dict[str, str]:

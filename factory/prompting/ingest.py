@@ -131,7 +131,7 @@ def add_prompts(
     )
     chosen: ColumnMapping | None = None
     report = AddReport(pool=pool)
-    rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file)
+    rejects = Rejects(stage=STAGE, item_kind="prompt", source=name, file=reject_file, pool=pool)
     writer = Writer(store, run_id=run_id, dry_run=dry_run)
     adding = Adding(writer, defaults, rejects, report, cleaner)
     for batch in batches(source, split=split, limit=limit, size=batch_rows):

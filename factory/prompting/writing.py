@@ -48,12 +48,19 @@ class Rejects:
     """Refused rows of one source: counted, kept as drops, and written to a file where asked."""
 
     def __init__(
-        self, *, stage: str, item_kind: str, source: str, file: Path | None = None
+        self,
+        *,
+        stage: str,
+        item_kind: str,
+        source: str,
+        file: Path | None = None,
+        pool: str = "",
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._stage = stage
         self._kind = item_kind
         self._source = source
+        self._own = {"pool": pool} if pool else {}
         self._file = file
         self._aside = file.with_name(f"{file.name}.{os.getpid()}.tmp") if file else None
         self._handle: IO[str] | None = None
@@ -90,7 +97,7 @@ class Rejects:
         facts: Mapping[str, object] | None = None,
     ) -> None:
         self.counts[reason] += 1
-        place = {"file": file, "row": number, **(facts or {})}
+        place = {"file": file, "row": number, **self._own, **(facts or {})}
         detail = json.dumps({**place, "evidence": evidence}, ensure_ascii=False, default=str)
         self._pending.append(
             {

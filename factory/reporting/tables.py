@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.errors import UserError
@@ -28,6 +29,7 @@ STATS: tuple[tuple[str, str], ...] = (
     ("pair_stats", "Pairs"),
     ("win_rates", "Win rates per model"),
     ("drops_by_reason", "Dropped, by reason"),
+    ("draw_notes", "What draws said"),
 )
 """The views that say at a glance what a store holds, and their titles."""
 
@@ -76,3 +78,39 @@ def stats(store: Store) -> list[Table]:
     """Pools, completions, scores, pairs, win rates and drops; tables without rows are left out."""
     tables = [view(store, name, title=title) for name, title in STATS]
     return [table for table in tables if table.rows]
+
+
+_POOLS: tuple[tuple[str, str], ...] = (
+    ("pool_report", "Pools: what was kept, what was left out and why"),
+    ("contamination", "Benchmarks found, by pool and source"),
+    ("made_by", "Prompts that makers wrote"),
+)
+_MADE_BY = """
+select pool, maker, variant, model_id, count(*) as prompts, sum(cost_microusd) / 1e6 as usd
+from made_prompts group by all order by all
+"""
+
+
+def pools(store: Store, names: Sequence[str]) -> list[Table]:
+    """What pools hold and what was left out of them; tables without rows are left out.
+
+    Raises:
+        UserError: when nothing is known of a pool.
+    """
+    found = [
+        query(store, _MADE_BY, name=name, title=title)
+        if name == "made_by"
+        else view(store, name, title=title)
+        for name, title in _POOLS
+    ]
+    known = sorted({row["pool"] for row in found[0].rows})
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or '-'}"
+            raise UserError(f"there is no pool {name!r}; {hint}", next="prefactory prompts report")
+    chosen = [
+        replace(table, rows=[r for r in table.rows if not names or r["pool"] in names])
+        for table in found
+    ]
+    return [table for table in chosen if table.rows]

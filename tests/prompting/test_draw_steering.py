@@ -215,5 +215,6 @@ def test_a_prompt_is_drawn_no_more_often_than_reuse_says(store: Store) -> None:
     assert sizes[:2] == [20, 20]
     assert max(times.values()) == 2
     assert "drawn 2 times, which is the most that reuse allows" in " ".join(notes)
+    _draw(store, 4, n=20, reuse=2)
     with pytest.raises(UserError, match="every train prompt was drawn 2 times"):
-        _draw(store, 4, n=20, reuse=2)
+        _draw(store, 5, n=20, reuse=2)

@@ -334,6 +334,9 @@ def test_constraints_carry_ids_and_arguments_that_ifeval_knows(
                 if isinstance(value, int):
                     assert str(value) in text
     assert seen == set(known), "every kind of constraint is made"
+    lineage = store.rows("select * from made_prompts")
+    assert len(lineage) == 400
+    assert all(len(r["parent_ids"]) == 1 and r["maker"] == "constraints" for r in lineage)
 
 
 def test_constraints_that_exclude_each_other_are_never_in_one_prompt(

@@ -90,7 +90,7 @@ def make_prompts(
     """
     source = f"made:{maker.name}"
     report = MakeReport(pool=pool, mapping=f"made by {maker.name}", maker=maker.name)
-    rejects = Rejects(stage=STAGE, item_kind="prompt", source=source)
+    rejects = Rejects(stage=STAGE, item_kind="prompt", source=source, pool=pool)
     given = defaults or Defaults(pool=pool)
     adding = Adding(Writer(store, run_id=run_id), given, rejects, report, cleaner)
     making = _Making(store, maker, generate, adding, run_id, model, given, report)
@@ -146,6 +146,9 @@ class _Making:
     def _answers(self, wave: Sequence[Making]) -> dict[str, tuple[str, str]]:
         """Making -> text and finish reason: from the lake, then from the model."""
         if self.generate is None:
+            # Nobody was asked, and a prompt's parents and file are to be found all the same.
+            rows = [self._row(making, Said()) for making in wave]
+            self.store.append("makings", rows, run_id=self.run_id)
             return {}
         ids = [making.making_id for making in wave]
         kept = {r["making_id"]: (r["text"], r["finish_reason"])
@@ -210,7 +213,7 @@ class _Making:
 
     def _refuse(self, making: Making, why: Rejected, *, text: str = "") -> None:
         row = Row({"text": text}, self._file(making), 1)
-        self.adding.rejects.refuse(row, why, pool=self.defaults.pool, making=making.making_id)
+        self.adding.rejects.refuse(row, why, making=making.making_id)
 
     def _prompt(self, making: Making, messages: Sequence[Mapping[str, str]], place: int) -> Row:
         """What it starts from lends its licence, domain and language; its answer only if it fits.
