@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from storage_rows import rows, texts_of
 
 from factory.rows import SCHEMAS
 from factory.store import CallIntent, CallResult, Ledger, Store, open_store
@@ -41,56 +41,6 @@ SHARD = 2_000
 WIDE_BATCH = 400_000
 CALLS = 20_000
 VIEWS = ("pair_stats", "length_bias", "coverage", "drops_by_reason", "score_stats", "staleness")
-
-_COMPLETIONS = """
-select md5('c' || i) as completion_id, md5('p' || i // 8) as prompt_id, 'm' as model_id,
-  'params' as params_id, (i % 8)::int as sample_idx, 0::bigint as seed, null::varchar as text,
-  md5('t' || i) as text_hash, md5('k' || i) as token_hash, (100 + i % 300)::int as n_tokens,
-  'stop' as finish_reason, 'sampled' as origin, false as retokenised,
-  (hash('p' || i // 8) % 64)::smallint as bucket
-from range($first, $last) t(i) order by i
-"""
-_JUDGEMENTS = """
-select md5('j' || i) as judgement_id, 'pointwise' as kind, 'judge' as judge, 'judge-1' as judge_id,
-  '' as aspect, md5('p' || i // 8) as prompt_id, [md5('c' || i)] as completion_ids,
-  md5('c' || i) as completion_id, 'ok' as status, (hash(i) % 1000 / 100)::double as score,
-  0::int as replicate, 'sampled' as origin, (hash('p' || i // 8) % 64)::smallint as bucket
-from range($first, $last) t(i) order by i
-"""
-_PROMPTS = """
-select md5('p' || i) as prompt_id, 'pool' as pool, '[{"role":"user","content":"?"}]' as messages,
-  'train' as split, (hash('p' || i) % 64)::smallint as bucket
-from range($first, $last) t(i) order by i
-"""
-SQL = {"prompts": _PROMPTS, "completions": _COMPLETIONS, "judgements": _JUDGEMENTS}
-
-
-def rows(table: str, first: int, last: int, texts: list[str] | None = None) -> pa.Table:
-    """Rows first to last of a table, always the same."""
-    with duckdb.connect() as con:
-        values = {"first": first, "last": last}
-        found = con.sql(SQL[table], params=values).to_arrow_table()
-    schema = SCHEMAS[table]
-    columns = [
-        found.column(f.name).cast(f.type)
-        if f.name in found.column_names
-        else pa.nulls(found.num_rows, f.type)
-        for f in schema
-    ]
-    made = pa.Table.from_arrays(columns, schema=schema)
-    if texts is not None and table == "completions":
-        shown = pa.array([f"{i} {texts[i * 7919 % len(texts)]}" for i in range(first, last)])
-        made = made.set_column(schema.get_field_index("text"), schema.field("text"), shown)
-    return made
-
-
-def texts_of(count: int = 50_000) -> list[str]:
-    """Texts of about 1.2 KB whose words are as unequal as a language's."""
-    lot = np.random.default_rng(0)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    words = np.array(["".join(lot.choice(letters, lot.integers(2, 9))) for _ in range(20_000)])
-    picked = words[np.minimum(lot.zipf(1.2, size=(count, 190)), 20_000) - 1]
-    return [" ".join(line) for line in picked]
 
 
 @contextmanager
@@ -185,6 +135,44 @@ def pairs_plain(workspace: Path, plain: Path) -> None:
     pq.write_table(drops if isinstance(drops, pa.Table) else dropped, plain / "drops.parquet")
 
 
+def export_store(workspace: Path, out: Path) -> None:
+    """Freeze every pair as a version and export it as Parquet and a Hugging Face dataset."""
+    from factory.exporting.export import export
+    from factory.exporting.versions import freeze
+
+    store = open_store(workspace)
+    (strategy,) = store.rows("select distinct strategy_id from pairs")
+    version = freeze(
+        store, kind="preference", strategy_id=strategy["strategy_id"], name="bench",
+        recipe_id="bench", run_id="bench",
+    )  # fmt: skip
+    started = time.perf_counter()
+    export(store, version, format="hf", out=out)
+    print(f"export alone: {time.perf_counter() - started:.3f}", file=sys.stderr)
+
+
+def export_plain(plain: Path) -> None:
+    """The same join and the same two forms: DuckDB writes Parquet, `datasets` saves it."""
+    from datasets import Dataset
+
+    with duckdb.connect() as con:
+        for table in ("pairs", "prompts", "completions"):
+            con.execute(f"create view {table} as from read_parquet('{plain / table}/*.parquet')")
+        con.execute(
+            f"""copy (
+              select p.* exclude (bucket), q.messages as prompt,
+                [{{'role': 'assistant', 'content': c.text}}] as chosen,
+                [{{'role': 'assistant', 'content': r.text}}] as rejected
+              from pairs p join prompts q using (prompt_id)
+              join completions c on c.completion_id = p.chosen_id
+              join completions r on r.completion_id = p.rejected_id
+              order by p.bucket, p.pair_id
+            ) to '{plain / "export.parquet"}' (format parquet, compression zstd)"""
+        )
+    made = Dataset.from_parquet(str(plain / "export.parquet"), cache_dir=str(plain / "cache"))
+    made.save_to_disk(str(plain / "export"))
+
+
 def child(part: str, *arguments: object) -> tuple[float, float]:
     """Run a part in its own process: seconds of work and peak GiB."""
     command = [sys.executable, __file__, "--part", part, *map(str, arguments)]
@@ -196,11 +184,15 @@ def child(part: str, *arguments: object) -> tuple[float, float]:
 def part(name: str, arguments: list[str]) -> None:
     """What `child` runs."""
     started = time.perf_counter()
+    paths = [Path(given) for given in arguments]
     if name == "pairs":
-        limit = arguments[1] if len(arguments) > 1 else None
-        pairs_store(Path(arguments[0]), limit)
+        pairs_store(paths[0], arguments[1] if len(arguments) > 1 else None)
+    elif name == "plain":
+        pairs_plain(paths[0], paths[1])
+    elif name == "export":
+        export_store(paths[0], paths[1])
     else:
-        pairs_plain(Path(arguments[0]), Path(arguments[1]))
+        export_plain(paths[0])
     spent = time.perf_counter() - started
     print(f"{spent:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.3f}")
 
@@ -348,10 +340,12 @@ def measure(folder: Path, *, prompts: int, wide_prompts: int) -> list[dict[str, 
     line("pair building, peak GiB", max(m[1] for m in mine), max(b[1] for b in bare), "<= 1.2")
     for name in ("pairs", "drops"):
         (plain / name).mkdir()
-        files = enumerate(store.lake.files(name))
-        for number, file in files:
+        for number, file in enumerate(store.lake.files(name)):
             shutil.copyfile(file, plain / name / f"{number}.parquet")
     shutil.rmtree(plain / "drops") if not any((plain / "drops").iterdir()) else None
+    exported, plainly = child("export", folder / "ws", folder / "out"), child("export-plain", plain)
+    line("freeze and export of all pairs, s", exported[0], plainly[0])
+    line("freeze and export, peak GiB", exported[1], plainly[1])
     for view, (ours, theirs) in views(store, plain).items():
         line(f"view {view}, s", ours, theirs, "" if view.startswith("(") else "ratio <= 1.5")
     line('cold: sql "select 1", s', cold(folder / "ws", "select 1"), goal="<= 1")

@@ -32,7 +32,7 @@ from factory.store import Store
 Kind = Literal["preference", "sft"]
 
 TABLES: dict[Kind, str] = {"preference": "pairs", "sft": "sft_examples"}
-ROWS_AT_ONCE = 20_000
+ROWS_AT_ONCE = 50_000
 """Rows in memory at once while token ids are read: a few hundred megabytes at 2,000 tokens."""
 
 _TOKENS: dict[Kind, tuple[str, ...]] = {

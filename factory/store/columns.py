@@ -35,6 +35,7 @@ def quiet() -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory that draws nothing on anybody's terminal."""
     con = duckdb.connect()
     con.execute("set enable_progress_bar = false")
+    con.execute("set parquet_metadata_cache = true")
     return con
 
 

@@ -17,12 +17,16 @@ in_range as (
   select * from pairs
   where strategy_id = $strategy_id and bucket between $first_bucket and $last_bucket
 ),
-sides as (
+sides as materialized (
+  -- One pass over the completions for both sides.
   select
     completion_id, prompt_id, model_id, params_id, seed, sample_idx, text_hash, token_hash,
     prompt_token_ids, token_ids
   from completions
   where bucket between $first_bucket and $last_bucket
+    and completion_id in (
+      select chosen_id from in_range union all select rejected_id from in_range
+    )
 )
 select
   p.pair_id, p.prompt_id, p.chosen_id, p.rejected_id, p.score_chosen, p.score_rejected, p.margin,
