@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from factory.recipe import Sampling
 from factory.stages import models
@@ -53,6 +53,8 @@ class Crew:
     run_id: str
     log: Callable[[str], Path]
     note: Callable[[str], None]
+    work: Callable[[Sampler, Any], int] | None = None
+    """What is done with an engine and a task, where that is not to sample a shard."""
     _workers: Workers | None = None
     _asked: dict[str, Future[int]] = field(default_factory=dict["str", "Future[int]"])
     _held: ExitStack = field(default_factory=ExitStack)
@@ -133,6 +135,8 @@ class Crew:
 
             group.check()
             unchanged.check(shard.model_id)
+            if self.work is not None:
+                return self.work(sampler, shard)
             return sample_shard(self.store, sampler, shard, run_id=self.run_id)
 
         def half(now: int | None, said: int | None) -> int | None:

@@ -108,7 +108,7 @@ def fill(
     *,
     run_id: str,
     log: Path,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress,
 ) -> MakeReport:
     """Make what the pool still lacks.
 
@@ -118,11 +118,11 @@ def fill(
     """
     check(job)
     parents = _parents(store, job)
-    with _writer(store, job, run_id=run_id, log=log) as (model, generate):
+    with _writer(store, job, run_id=run_id, log=log, note=progress.note) as (model, generate):
         return make_prompts(
             store, job.maker, rows=job.rows, pool=job.pool, run_id=run_id, seed=job.seed,
             parents=parents, model=model, generate=generate, defaults=job.defaults,
-            cleaner=open_cleaner(store, job.clean, pool=job.pool), progress=progress,
+            cleaner=open_cleaner(store, job.clean, pool=job.pool), progress=progress.advance,
         )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def _parents(store: Store, job: Job) -> list[dict[str, Any]]:
 
 @contextmanager
 def _writer(
-    store: Store, job: Job, *, run_id: str, log: Path
+    store: Store, job: Job, *, run_id: str, log: Path, note: Callable[[str], None]
 ) -> Iterator[tuple[Model, Generate | None]]:
     params = job.params()
     if not job.maker.asks:
@@ -176,11 +176,11 @@ def _writer(
         )  # fmt: skip
     else:
         assert job.model_id is not None  # `check` refuses a job without a writer
-        path = models.check_unchanged(store, job.model_id)
         turn = job.maker.front.answer == "turn"
         with writers.engine(
-            store, path, sampling=job.sampling, params=params, turn=turn, log=log
-        ) as writer:
+            store, job.model_id, sampling=job.sampling, params=params, turn=turn, run_id=run_id,
+            log=log, note=note,
+        ) as writer:  # fmt: skip
             _keep_params(store, writer.params, run_id=run_id)
             yield Model(job.model_id, writer.params.params_id), writer
 
@@ -236,14 +236,14 @@ def by_hand(
     }  # fmt: skip
     with run_by_hand(store, "prompts make", words) as run_id:
         if model is not None:
-            model_id = models.find(store, model, kind="policy", run_id=run_id)
+            model_id = models.find(store, model, kind="reference", run_id=run_id)
             job = replace(job, model_id=model_id)
         if budget is not None:
             store.ledger.set_budget(run_id, limit_microusd=round(float(budget) * 1_000_000))
             job = replace(job, budget_id=run_id)
         progress.stage(0, f"make {maker}", total=rows)
         log = store.workspace / "runs" / run_id / "make.log"
-        report = fill(store, job, run_id=run_id, log=log, progress=progress.advance)
+        report = fill(store, job, run_id=run_id, log=log, progress=progress)
     return {"run_id": run_id, **report.as_dict()}
 
 

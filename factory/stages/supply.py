@@ -86,7 +86,10 @@ def _make(run: Run, pool: Pool, clean: CleanSettings) -> AddReport:
         endpoint=recipe.judging.endpoints[said.endpoint] if said.endpoint else None,
         budget_id=run.run_id if budget is not None else None,
     )  # fmt: skip
-    return making.fill(run.store, job, run_id=run.run_id, log=run.log(0, f"make-{pool.name}"))
+    return making.fill(
+        run.store, job, run_id=run.run_id, log=run.log(0, f"make-{pool.name}"),
+        progress=run.progress,
+    )  # fmt: skip
 
 
 def _told(run: Run, report: AddReport) -> dict[str, Any]:

@@ -7,8 +7,8 @@ loads no model. Paid calls go through the judges' client: each is in the ledger 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,37 +16,55 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import FactoryError, RecipeError
 from factory.recipe import Endpoint, Sampling
 from factory.rows import SamplingParams
-from factory.store import Store, devices
+from factory.stages import models
+from factory.stages.crew import Crew
+from factory.store import Store
 
 if TYPE_CHECKING:
     from factory.judging.client import Answer, Client
     from factory.prompting.makers.plan import Making
     from factory.prompting.makers.replies import Said
-    from factory.sampling.requests import SampleRequest
+    from factory.sampling.base import Sampler
+    from factory.sampling.requests import Sampled, SampleRequest
     from factory.sampling.user_turn import UserTurn
+
+PIECE = 256
+"""Makings that one engine gets at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A piece of a wave: what one engine is given at once."""
+
+    model_id: str
+    shard_id: str
+    makings: Sequence[Making]
 
 
 @dataclass(slots=True)
 class EngineWriter:
-    """A local model; makings in, what it wrote out."""
+    """A local model on every free GPU group; makings in, what it wrote out."""
 
     store: Store
-    path: Path
+    model_id: str
     sampling: Sampling
     params: SamplingParams
     turn: bool
     """Whether it writes the user's turn itself."""
+    run_id: str
     log: Path
-    _open: ExitStack = field(default_factory=ExitStack)
-    _sampler: Any = None
+    note: Callable[[str], None]
+    _crew: Crew | None = None
     _renderer: Any = None
     _turns: dict[str, UserTurn] = field(default_factory=lambda: dict[str, "UserTurn"]())
+    _said: dict[str, Said] = field(default_factory=lambda: dict[str, "Said"]())
 
     def __post_init__(self) -> None:
         """Where a turn ends is part of the parameters, so it is known before anything is asked."""
         from factory.sampling.render import renderer_for
 
-        self._renderer = renderer_for(self.path, engine=self.sampling.engine)
+        path = models.check_unchanged(self.store, self.model_id)
+        self._renderer = renderer_for(path, engine=self.sampling.engine)
         if self.turn:
             self.params = replace(self.params, stop=self._turn("").stop)
 
@@ -54,43 +72,43 @@ class EngineWriter:
         """Ask about every making; a prompt that cannot be asked about is answered with its reason.
 
         Raises:
-            StageFailed: when the engine died; nothing of the wave is kept.
+            StageFailed: when engines died again and again; nothing of the wave is kept.
         """
-        sampler = self._engine()
+        crew = self._crew = self._crew or Crew(
+            self.store, self.sampling, run_id=self.run_id,
+            log=lambda name: self.log.with_name(f"{self.log.stem}-{name}.log"),
+            note=self.note, work=self._work,
+        )  # fmt: skip
+        tasks: list[Any] = [
+            _Task(self.model_id, part[0].making_id, part)
+            for at in range(0, len(makings), PIECE)
+            if (part := makings[at : at + PIECE])
+        ]
+        crew.begin(tasks)
+        for task in tasks:
+            crew.sample(task)
+        said, self._said = self._said, {}
+        return said
+
+    def close(self) -> None:
+        """End the engines, if any was started."""
+        if self._crew is not None:
+            self._crew.close()
+
+    def _work(self, sampler: Sampler, task: _Task) -> int:
+        """One piece on one engine; several engines write into one dict, each its own ids."""
         said: dict[str, Said] = {}
         requests: list[SampleRequest] = []
-        for making in makings:
+        for making in task.makings:
             found = self._request(making, sampler.max_model_len)
             if isinstance(found, str):
                 said[making.making_id] = _cannot(found)
             else:
                 requests.append(found)
         answers = sampler.sample(requests, self.params) if requests else []
-        said |= {answer.prompt_id: self._said(answer, sampler) for answer in answers}
-        return said
-
-    def close(self) -> None:
-        """End the engine, if it was started."""
-        self._open.close()
-
-    def _engine(self) -> Any:
-        if self._sampler is None:
-            from factory.sampling.base import open_sampler
-
-            settings = self.sampling
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            size = int(settings.settings.get("tensor_parallel_size", 1))
-            (group,) = self._open.enter_context(devices.hold(self.store.ledger, size=size))
-            self._sampler = open_sampler(
-                settings.engine,
-                self.path,
-                settings=settings.settings,
-                log=self.log,
-                max_model_len=settings.max_model_len,
-                env=group.env,
-            )
-            self._open.callback(self._sampler.close)
-        return self._sampler
+        said |= {answer.prompt_id: self._told(answer, sampler) for answer in answers}
+        self._said.update(said)
+        return len(said)
 
     def _turn(self, system: str) -> UserTurn:
         from factory.sampling.user_turn import user_turn
@@ -116,7 +134,7 @@ class EngineWriter:
             return f"prompt_too_long: {wanted} > {most}"
         return SampleRequest(making.making_id, ids, 0, 1, making.seed)
 
-    def _said(self, answer: Any, sampler: Any) -> Said:
+    def _told(self, answer: Sampled, sampler: Sampler) -> Said:
         from factory.prompting.makers.replies import Said
 
         text, reason = answer.text, answer.finish_reason
@@ -250,18 +268,27 @@ def _told(answer: Answer, call_id: str) -> Said:
 
 @contextmanager
 def engine(
-    store: Store, path: Path, *, sampling: Sampling, params: SamplingParams, turn: bool, log: Path
+    store: Store,
+    model_id: str,
+    *,
+    sampling: Sampling,
+    params: SamplingParams,
+    turn: bool,
+    run_id: str,
+    log: Path,
+    note: Callable[[str], None],
 ) -> Iterator[EngineWriter]:
     """A local model, ended with the block.
 
     Raises:
-        RecipeError: for a turn of the model's own where the engine has no template.
+        RecipeError: for an engine that shows no template, or that keeps what it samples itself.
     """
-    if sampling.engine == "echo" and turn:
+    if sampling.engine == "ray" or (sampling.engine == "echo" and turn):
         raise RecipeError(
-            "the echo engine writes no turn of its own", next="--set sampling.engine=transformers"
+            f"the {sampling.engine} engine cannot write prompts for this maker",
+            next="--set sampling.engine=vllm",
         )
-    writer = EngineWriter(store, path, sampling, params, turn, log)
+    writer = EngineWriter(store, model_id, sampling, params, turn, run_id, log, note)
     try:
         yield writer
     finally:

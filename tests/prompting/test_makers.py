@@ -212,7 +212,7 @@ def test_what_was_answered_before_a_crash_is_not_asked_again(store: Store, jsonl
         made(store, "persona", 300, generate=Dies(told))
     before = store.rows("select count(*) as n from makings")[0]["n"]
     after = made(store, "persona", 300, generate=alive)
-    assert before == 256 and after.kept == 256
+    assert before == 64 and after.kept == 64
     assert after.added + after.present == 300
     once = made(store, "persona", 300, pool="other", generate=Writer(told))
     assert once.added == 300, "another pool is written anew"
@@ -239,8 +239,8 @@ def test_a_maker_that_writes_nothing_of_use_is_stopped_early_and_says_so(store: 
     writer = Writer(lambda making: Said(text="no"))
     report = made(store, "persona", 1000, generate=writer)
     assert report.added == 0
-    assert len(writer.asked) == 256
-    assert "0 of 1000 prompts after 256 makings" in report.notes[-1]
+    assert len(writer.asked) == 64
+    assert "0 of 1000 prompts after 64 makings" in report.notes[-1]
     again = made(store, "persona", 1000, generate=writer)
     assert again.asked == 0
 

@@ -28,8 +28,8 @@ from factory.store import Store
 Generate = Callable[[Sequence[Making]], Mapping[str, Said]]
 """Makings -> what came of each, by id; one that is missing was not answered and is asked again."""
 
-WAVE = (16, 256)
-"""Fewest and most makings that are asked at once."""
+WAVE = (16, 1024)
+"""Fewest and most makings that are asked at once; the first waves are small, should all fail."""
 TRIES = 4
 """Makings a wanted prompt, at most: what a maker cannot do is not paid for without end."""
 HOPELESS = (64, 0.05)
@@ -99,7 +99,8 @@ def make_prompts(
     while (missing := rows - _there(report)) > 0 and tried < TRIES * rows + WAVE[0]:
         if tried >= HOPELESS[0] and _there(report) < HOPELESS[1] * tried:
             break
-        wave = list(islice(coming, min(max(missing, WAVE[0]), WAVE[1])))
+        size = min(max(missing, WAVE[0]), WAVE[1], max(tried, HOPELESS[0]))
+        wave = list(islice(coming, size))
         making.wave(wave, rows=rows)
         tried += len(wave)
         if progress is not None:
