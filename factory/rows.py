@@ -292,6 +292,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("raw", S), ("rationale", S), ("parser", S), ("replicate", I32), ("origin", S),
         ("call_id", S), ("model_reported", S), ("tokens_in", I64), ("tokens_out", I64),
         ("cost_microusd", I64), ("latency_ms", F64), ("shard_id", S), ("bucket", I16),
+        ("earlier_call_ids", _IDS),
     ),
     "routes": _schema(
         ("route_id", S), ("item_kind", S), ("item_id", S), ("prompt_id", S), ("action", S),

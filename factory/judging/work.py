@@ -109,7 +109,7 @@ def read(judge: Judge, reply: Reply, *, shown: int) -> list[Verdict]:
     return [parse.parse(reply, parser=parser, ask=judge.ask())]
 
 
-_OF_THE_CALL = ("cost_microusd", "tokens_in", "tokens_out", "latency_ms")
+_OF_THE_CALL = ("cost_microusd", "tokens_in", "tokens_out", "latency_ms", "earlier_call_ids")
 
 
 def rows_of(
