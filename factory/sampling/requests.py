@@ -17,6 +17,8 @@ class SampleRequest:
     first_idx: int
     n: int
     seed: int
+    messages: tuple[Mapping[str, str], ...] = ()
+    """What the ids were rendered from, for servers that take no ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +56,5 @@ class Sampled:
     logprobs: list[float] | None
     finish_reason: str
     text: str
+    retokenised: bool = False
+    """The ids are a tokenizer's reading of the text, not what was sampled."""

@@ -82,7 +82,10 @@ def asks_of(
             seed=shard.seed,
         )
         seed = first + wanted.first_idx
-        request = SampleRequest(wanted.prompt_id, given, wanted.first_idx, wanted.n, seed)
+        asked = _with_principle(messages[wanted.prompt_id], shard.params)
+        request = SampleRequest(
+            wanted.prompt_id, given, wanted.first_idx, wanted.n, seed, tuple(asked)
+        )
         asks.append(Ask(request, plain))
     return asks, list(drops.values())
 
@@ -109,10 +112,16 @@ def _rendered(
         plain = renderer.render(messages, fold_system=fold)
         if not params.system:
             return plain, plain
-        with_principle = _with_system(messages, params.system)
-        return renderer.render(with_principle, fold_system=fold), plain
+        return renderer.render(_with_principle(messages, params), fold_system=fold), plain
     except (TemplateRejects, ValueError) as error:
         raise _Unaskable("template_rejects_prompt", str(error)) from error
+
+
+def _with_principle(
+    messages: Sequence[Mapping[str, str]], params: SamplingParams
+) -> Sequence[Mapping[str, str]]:
+    """The prompt as the engine is given it."""
+    return _with_system(messages, params.system) if params.system else messages
 
 
 def _with_system(messages: Sequence[Mapping[str, str]], text: str) -> list[dict[str, str]]:

@@ -36,7 +36,7 @@ __all__ = ["Shard", "Wanted", "known_params", "plan", "register_model", "registe
            "sample_shard"]  # fmt: skip
 
 STAGE = "sample"
-_IDS_AT_ONCE = 50_000
+_IDS_AT_ONCE = 8192
 
 
 def register_model(
@@ -285,7 +285,7 @@ def _row(
         "n_tokens": len(sample.token_ids),
         "finish_reason": said.finish_reason,
         "origin": "sampled",
-        "retokenised": False,
+        "retokenised": sample.retokenised,
         "engine": sampler.engine,
         "engine_version": sampler.engine_version,
         "shard_id": shard.shard_id,

@@ -1,0 +1,112 @@
+"""An endpoint on loopback that behaves, and misbehaves, as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+from aiohttp import web
+
+Reply = web.StreamResponse | dict[str, Any]
+Behaviour = Callable[["Server", dict[str, Any]], Reply | None]
+
+
+class Server:
+    """Serves one model. `behave` may answer, or return None for the usual answer.
+
+    With `vllm` it says a version, takes token ids and returns them; without, it takes messages.
+    """
+
+    def __init__(
+        self, behave: Behaviour | None = None, *, vllm: bool = True, port: int = 0
+    ) -> None:
+        self.behave = behave
+        self.vllm = vllm
+        self.port = port
+        self.asked: list[dict[str, Any]] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.hanging = asyncio.Event()
+        self.healthy = True
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Break every connection, as a process that is killed does."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/version", self._version)
+        app.router.add_post("/v1/completions", self._answer)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        await self._runner.setup()
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        self.hanging.set()
+        await self._site.stop()
+        await asyncio.sleep(0.05)  # connections that were being accepted come to the runner
+        await self._runner.cleanup()
+        await asyncio.sleep(0.05)
+
+    async def _models(self, _: web.Request) -> web.StreamResponse:
+        if not self.healthy:
+            return web.Response(status=503)
+        return web.json_response({"data": [{"id": "m", "max_model_len": 96}]})
+
+    async def _version(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response({"version": "9"}) if self.vllm else web.Response(status=404)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.asked.append(body)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(0.002)
+            special = self.behave(self, body) if self.behave else None
+            if special == {"hang": True}:
+                await self.hanging.wait()
+            if isinstance(special, web.StreamResponse):
+                return special
+            return web.json_response(special or self.usual(body))
+        finally:
+            self.at_once -= 1
+
+    def usual(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a server says when nothing is wrong: the prompt's length and the sample's number."""
+        if "messages" in body:
+            said = {"role": "assistant", "content": f"heard {body['seed']}"}
+            return {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+        choices = [
+            {
+                "index": j, "text": "x", "finish_reason": "stop",
+                "token_ids": [50 + j, len(body["prompt"])], "prompt_token_ids": body["prompt"],
+                "logprobs": {"token_logprobs": [-0.5, -0.25]},
+            }
+            for j in range(body["n"])
+        ]  # fmt: skip
+        return {"choices": choices}
