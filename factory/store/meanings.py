@@ -72,7 +72,9 @@ COLUMNS: dict[str, str] = {
     "leases.name": "What is held.",
     "kind": "What kind it is.",
     "models.kind": "starter, sft, policy, reference, judge or reward.",
-    "judgements.kind": "pointwise, pairwise, listwise, revise, verifier, reward_model, panel, human.",
+    "judgements.kind": (
+        "pointwise, pairwise, listwise, revise, verifier, reward_model, panel or human."
+    ),
     "dataset_versions.kind": "preference or sft.",
     "calls.kind": "What was asked for, as chat.",
     "uri": "Where its files were first, relative to the workspace where they are below it.",
