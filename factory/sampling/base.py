@@ -33,6 +33,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _ENGINES = Path(__file__).parent / "engines"
+_SLOW_TO_IMPORT = ("vllm", "transformers")
 _BATCH = {"vllm": ("max_num_seqs", 256), "transformers": ("batch_size", 64),
           "echo": ("batch_size", 64)}  # fmt: skip
 """An engine's own setting for samples side by side, and what it is where nobody sets it."""
@@ -134,7 +135,7 @@ def prewarm(engine: str, *, log: Path) -> None:
     Returns at once; `open_sampler` then finds them done. What goes wrong is told there.
     """
     name = resolve_engine(engine)
-    if importlib.util.find_spec(f"factory.sampling.engines.{name}") and name != "echo":
+    if name in _SLOW_TO_IMPORT:
         from factory.sampling.engines.process import server_for
 
         server_for(name, log=log)
