@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from factory.errors import FactoryError, RecipeError
-from factory.judging import render
+from factory.errors import BudgetExhausted, FactoryError, RecipeError
+from factory.judging import corrections, render
+from factory.judging.batch import Batcher
 from factory.judging.client import Answer, Call, Client, call_of
 from factory.judging.outcomes import Reply, Verdict, failed
 from factory.judging.plan import Task
@@ -19,13 +20,15 @@ from factory.store import CallRow, Store
 
 SHARDS_AT_ONCE = 2
 """While one shard is being committed the next one keeps the endpoint busy."""
+BATCHES_AT_ONCE = 8
+"""A vendor takes up to a day for each; the texts of all of them are in memory."""
 
 
 @dataclass(slots=True)
 class _Asker:
     """What the shards of one judge share."""
 
-    client: Client
+    client: Client | Batcher
     source: Source
     commit: Commit
     charged: set[str] = field(default_factory=set)
@@ -41,7 +44,8 @@ async def ask(
         Stopped: when the endpoint or the budget ends the run; answers until then are committed.
     """
     assert source.endpoint is not None
-    client = Client(
+    batches = source.endpoint.mode == "batch"
+    client = (Batcher if batches else Client)(
         source.endpoint,
         name=source.endpoint_name,
         ledger=commit.store.ledger,
@@ -51,9 +55,13 @@ async def ask(
     asker = _Asker(client=client, source=source, commit=commit)
     running: set[asyncio.Task[None]] = set()
     try:
-        for part in _shards(blocks, shard):
+        await client.resume()
+        size, at_once = (
+            (source.endpoint.batch.size, BATCHES_AT_ONCE) if batches else (shard, SHARDS_AT_ONCE)
+        )
+        for part in _shards(blocks, size):
             running.add(asyncio.create_task(_ask_shard(part, asker)))
-            if len(running) >= SHARDS_AT_ONCE:
+            if len(running) >= at_once:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
@@ -61,8 +69,9 @@ async def ask(
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-    except BaseException:
-        client.stop()
+    except BaseException as stopped:
+        if not (batches and isinstance(stopped, BudgetExhausted)):
+            client.stop()  # a batch that is on its way is paid for: it is waited for
         raise
     finally:
         # One shard failed or a person pressed Ctrl-C: nothing more leaves, what is in flight comes
@@ -88,17 +97,17 @@ async def _ask_shard(block: Block, asker: _Asker) -> None:
             calls.append(
                 (task, call_of(body_of(block, task, asker.source), replicate=task.replicate))
             )
-    kept = await _recovered(asker, [call.call_id for _, call in calls])
-    answers: list[Answer | BaseException] = await asyncio.gather(
-        *(_answer(asker, call, kept.get(call.call_id)) for _, call in calls), return_exceptions=True
+    answers = await _answers(asker, [call for _, call in calls])
+    turns = await corrections.correct(
+        asker.source.judge, calls, answers, ask=lambda more: _answers(asker, more)
     )
     failures = [a for a in answers if isinstance(a, BaseException)]
-    for (task, call), answer in zip(calls, answers, strict=True):
+    for (task, call), answer, earlier in zip(calls, answers, turns, strict=True):
         if isinstance(answer, Answer):
             if answer.reply is None:
                 asker.commit.report.held += 1
             else:
-                rows += _rows(task, call, answer, answer.reply, asker)
+                rows += _rows(task, [*earlier, (call, answer)], answer.reply, asker)
     await asyncio.to_thread(asker.commit, rows)
     if failures:
         # A reason that a person can mend goes first; anything else is a bug and keeps its trace.
@@ -112,13 +121,16 @@ def _too_long(block: Block, task: Task, source: Source) -> Verdict | None:
     return failed("error", "text_above_max_chars")
 
 
-async def _answer(asker: _Asker, call: Call, kept: Answer | None) -> Answer:
-    if kept is not None:
-        asker.commit.report.recovered += 1
-        return kept
-    answer = await asker.client.ask(call)
-    asker.commit.report.paid_calls += 1
-    return answer
+async def _answers(asker: _Asker, calls: Sequence[Call]) -> list[Answer | BaseException]:
+    """The answers to calls, in their order: the ledger's, and the endpoint's for all others."""
+    kept = await _recovered(asker, [call.call_id for call in calls])
+    asked = [call for call in calls if call.call_id not in kept]
+    found = await asker.client.ask_all(asked)
+    report = asker.commit.report
+    report.recovered += len(calls) - len(asked)
+    report.paid_calls += sum(isinstance(answer, Answer) for answer in found)
+    fresh = iter(found)
+    return [kept.get(call.call_id) or next(fresh) for call in calls]
 
 
 async def _recovered(asker: _Asker, call_ids: Sequence[str]) -> dict[str, Answer]:
@@ -137,7 +149,12 @@ async def _recovered(asker: _Asker, call_ids: Sequence[str]) -> dict[str, Answer
 
 def _charged(store: Store, call_ids: list[str]) -> set[str]:
     """Calls whose price stands on a row of the lake: another judge, or an earlier shard, asked."""
-    sql = "select distinct j.call_id from judgements j semi join wanted using (call_id)"
+    sql = (
+        "select distinct call_id from ("
+        "from (select call_id from judgements) "
+        "union all select unnest(earlier_call_ids) from judgements"
+        ") semi join wanted using (call_id)"
+    )
     with store.connect(mentioned_in=sql) as con:
         con.register("wanted", pa.table({"call_id": pa.array(call_ids, pa.string())}))
         return {call_id for (call_id,) in con.execute(sql).fetchall()}
@@ -149,24 +166,37 @@ def _kept(row: CallRow) -> Answer:
 
 
 def _rows(
-    task: Task, call: Call, answer: Answer, reply: Reply, asker: _Asker
+    task: Task, turns: Sequence[tuple[Call, Answer]], reply: Reply, asker: _Asker
 ) -> list[dict[str, object]]:
+    """The rows of a question: the last turn's reply, and the bill of all of them."""
     verdicts = read(asker.source.judge, reply, shown=len(task.completion_ids))
-    cost = 0 if call.call_id in asker.charged else answer.cost_microusd
-    asker.charged.add(call.call_id)
+    ids = [call.call_id for call, _ in turns]
+    cost = sum(a.cost_microusd for call, a in turns if call.call_id not in asker.charged)
+    asker.charged.update(ids)
     asker.commit.report.cost_microusd += cost
+    heard = [a.reply for _, a in turns if a.reply is not None]
     return rows_of(
         task,
         verdicts,
         asker.source,
         raw=reply.raw,
-        call_id=call.call_id,
+        call_id=ids[-1],
+        earlier_call_ids=ids[:-1] or None,
         model_reported=reply.model or None,
-        tokens_in=reply.tokens_in,
-        tokens_out=reply.tokens_out,
+        tokens_in=_sum(r.tokens_in for r in heard),
+        tokens_out=_sum(r.tokens_out for r in heard),
         cost_microusd=cost,
-        latency_ms=answer.latency_ms,
+        latency_ms=_sum(a.latency_ms for _, a in turns),
     )
+
+
+_N = TypeVar("_N", int, float)
+
+
+def _sum(values: Iterable[_N | None]) -> _N | None:
+    """The sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def body_of(block: Block, task: Task, source: Source) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,6 +63,20 @@ def call_of(body: Mapping[str, Any], *, replicate: int = 0) -> Call:
     return Call(call_id=content_id("call", [body, replicate]), body=body)
 
 
+def intent_of(call: Call, endpoint: Endpoint, run_id: str) -> CallIntent:
+    """A call as the ledger has it before it leaves, with the most that it can cost."""
+    return CallIntent(
+        call_id=call.call_id,
+        kind="chat",
+        endpoint=endpoint.url,
+        model=endpoint.model,
+        request_hash=call.call_id,
+        reserve_microusd=most_it_can_cost(call.body, endpoint),
+        price=endpoint.price.source if endpoint.price else "",
+        run_id=run_id,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a call came to."""
@@ -103,6 +117,13 @@ class Client:
         await self._wire.close()
         await self._journal.close()
 
+    async def ask_all(self, calls: Sequence[Call]) -> list[Answer | BaseException]:
+        """The answers to calls, in their order; an error stands where there is none."""
+        return await asyncio.gather(*(self.ask(call) for call in calls), return_exceptions=True)
+
+    async def resume(self) -> None:
+        """Nothing is left open by single calls; batches are another matter."""
+
     async def ask(self, call: Call) -> Answer:
         """The answer to a call. Equal calls that run at once share one request.
 
@@ -117,17 +138,7 @@ class Client:
         return await running
 
     async def _ask(self, call: Call) -> Answer:
-        reserve = most_it_can_cost(call.body, self.endpoint)
-        intent = CallIntent(
-            call_id=call.call_id,
-            kind="chat",
-            endpoint=self.endpoint.url,
-            model=self.endpoint.model,
-            request_hash=call.call_id,
-            reserve_microusd=reserve,
-            price=self.endpoint.price.source if self.endpoint.price else "",
-            run_id=self.run_id,
-        )
+        intent = intent_of(call, self.endpoint, self.run_id)
         spent, tries = 0, 0
         while True:
             tried = await self._try(call, intent)

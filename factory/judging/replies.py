@@ -39,6 +39,11 @@ def read_body(body: bytes) -> tuple[Reply, Usage | None]:
     except (ValueError, RecursionError):
         start = body[:200].lstrip().lower()
         return Reply(error="html" if start.startswith(b"<") else "not_json"), None
+    return read_value(value)
+
+
+def read_value(value: Any) -> tuple[Reply, Usage | None]:
+    """The reply in a chat completion that is JSON already, as a line of a batch has it."""
     if not isinstance(value, dict):
         return Reply(error="not_a_completion"), None
     usage = _usage(value.get("usage"))

@@ -132,10 +132,15 @@ class Doubt(Calls):
 
         Calls of a failed batch that have no answer can be sent again; their reservation is free.
         """
-        self._set_batch(batch_id, state=state, ended_at=time.time())
-        if state == "failed":
-            c = t.calls.c
-            with self.transaction(alone="doubt") as con:
+        b, c = t.batches.c, t.calls.c
+        # In one transaction: calls of a batch that is no longer open would be nobody's.
+        with self.transaction(alone="doubt") as con:
+            con.execute(
+                update(t.batches)
+                .where(b.batch_id == batch_id)
+                .values(state=state, ended_at=time.time())
+            )
+            if state == "failed":
                 lost = con.execute(
                     update(t.calls)
                     .where(c.batch_id == batch_id, c.state == "sent")
@@ -143,12 +148,19 @@ class Doubt(Calls):
                     .returning(c.budget_id, c.reserve_microusd)
                 ).all()
                 for budget_id, amount in lost:
-                    b = t.budgets.c
+                    m = t.budgets.c
                     con.execute(
                         update(t.budgets)
-                        .where(b.budget_id == budget_id)
-                        .values(reserved_microusd=b.reserved_microusd - amount)
+                        .where(m.budget_id == budget_id)
+                        .values(reserved_microusd=m.reserved_microusd - amount)
                     )
+
+    def calls_of_batch(self, batch_id: str) -> dict[str, int]:
+        """The calls of a batch, each with what is reserved for it in micro-dollars."""
+        c = t.calls.c
+        with self.reading() as con:
+            found = con.execute(select(c.call_id, c.reserve_microusd).where(c.batch_id == batch_id))
+            return {row.call_id: row.reserve_microusd for row in found}
 
     def open_batches(self) -> list[dict[str, Any]]:
         """Batches that are neither fetched nor failed, oldest first."""

@@ -141,11 +141,15 @@ class Server:
             status=status, text=text, headers=headers, content_type="application/json"
         )
 
+    def app(self) -> web.Application:
+        """Its routes."""
+        app = web.Application(client_max_size=1 << 28)
+        app.router.add_post("/v1/chat/completions", self.handle)
+        return app
 
-async def _serve(server: Server, port: int) -> web.AppRunner:
-    app = web.Application(client_max_size=1 << 28)
-    app.router.add_post("/v1/chat/completions", server.handle)
-    runner = web.AppRunner(app, access_log=None)
+
+async def _serve(server: Any, port: int) -> web.AppRunner:
+    runner = web.AppRunner(server.app(), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
@@ -153,8 +157,8 @@ async def _serve(server: Server, port: int) -> web.AppRunner:
 
 
 @contextmanager
-def serving(server: Server, *, port: int = 0) -> Iterator[Server]:
-    """Run the server in a thread while the block runs."""
+def serving(server: Any, *, port: int = 0) -> Iterator[Any]:
+    """Run a server (something with `app` and `url`) in a thread while the block runs."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,0 +1,190 @@
+"""A vendor's batches: half the price, every answer kept, nothing submitted twice, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.errors import BudgetExhausted, Stopped
+from factory.judging.verb import judge
+from factory.recipe.model import Judging
+from factory.store import Store, integrity
+from tests.judging.batch_server import Vendor
+from tests.judging.server import serving
+
+Fill = Callable[..., list[str]]
+Section = Callable[..., Judging]
+
+QUESTIONS = [(f"What is {i}?", [f"It is {i}.", f"Perhaps {i}."]) for i in range(20)]
+BATCH = {"mode": "batch", "batch": {"size": 15, "poll_s": 0.01}}
+
+
+def _grade(text: str) -> int:
+    return zlib.crc32(text.encode()) % 10 + 1
+
+
+def _brain(body: dict[str, Any]) -> str:
+    said = body["messages"][-1]["content"]
+    found = re.search(r"<<<ANSWER [0-9a-f]{12}>>>\n(.*?)\n<<<END", said, re.DOTALL)
+    assert found is not None
+    return f"[[{_grade(found[1])}]]"
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with serving(Vendor(brain=_brain)) as running:
+        yield running
+
+
+def _rows(store: Store) -> list[dict[str, Any]]:
+    return store.rows(
+        "select j.*, c.text from judgements j join completions c using (completion_id) "
+        "where j.judge = 'mt-bench-single'"
+    )
+
+
+def _right(store: Store) -> bool:
+    rows = _rows(store)
+    good = all(r["status"] == "ok" and r["score"] == _grade(r["text"]) for r in rows)
+    return good and len({r["completion_id"] for r in rows}) == len(rows) == 40
+
+
+def _judge(store: Store, ids: list[str], section: Judging) -> Any:
+    report = judge(
+        store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r"
+    )
+    return report.judges[0]
+
+
+def test_batches_answer_every_row_at_half_the_price(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    ids = fill(store, QUESTIONS)
+    section = judging(vendor.url, **BATCH)
+    report = _judge(store, ids, section)
+    assert _right(store)
+    assert len(vendor.batches) == 3
+    assert set(vendor.billed.values()) == {1} and len(vendor.billed) == 40
+    assert report.cost_microusd == 40 * 60  # (100 in at 1 USD, 10 out at 2 USD) / 2
+    assert store.ledger.open_batches() == []
+    assert _judge(store, ids, section).made == 0
+    assert len(vendor.batches) == 3
+
+
+def test_what_a_batch_leaves_unanswered_goes_into_the_next_one(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    kinds = ["ok", "429", "500", "missing", "ok"]
+    vendor.fate = lambda key, tries: kinds[int(key[:4], 16) % 5] if tries == 0 else "ok"
+    vendor.ends = lambda number: ["completed", "expired", "cancelled"][number % 3]
+    ids = fill(store, QUESTIONS)
+    section = judging(vendor.url, **BATCH)
+    _judge(store, ids, section)
+    for _ in range(4):  # what three batches did not answer is an error, and asked again
+        judge(
+            store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r",
+            retry=["error"],
+        )  # fmt: skip
+    newest = store.rows(
+        "select j.status, j.score, c.text from judgements j join completions c "
+        "using (completion_id) where j.judge = 'mt-bench-single' "
+        "qualify row_number() over (partition by completion_id order by replicate desc) = 1"
+    )
+    assert len(newest) == 40
+    assert all(r["status"] == "ok" and r["score"] == _grade(r["text"]) for r in newest)
+    assert set(vendor.billed.values()) == {1}
+    bad = {r["rationale"] for r in _rows(store) if r["status"] == "error"}
+    assert bad <= {"batch_expired", "http_429", "http_500", "batch_cancelled", "batch_completed"}
+
+
+def test_a_batch_that_the_vendor_rejects_stops_the_run_with_its_words(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    vendor.ends = lambda number: "failed"
+    ids = fill(store, QUESTIONS)
+    with pytest.raises(Stopped, match="a line is not what it should be"):
+        _judge(store, ids, judging(vendor.url, **BATCH))
+    vendor.ends = lambda number: "completed"
+    _judge(store, ids, judging(vendor.url, **BATCH))
+    assert _right(store)
+    assert set(vendor.billed.values()) == {1}
+
+
+def test_a_budget_is_kept_by_batches_too_and_a_bigger_one_goes_on(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    ids = fill(store, QUESTIONS)
+    with pytest.raises(BudgetExhausted):
+        _judge(store, ids, judging(vendor.url, budget_usd=0.003, **BATCH))
+    budget = store.ledger.budget("r")
+    assert budget is not None and budget["reserved_microusd"] == 0
+    assert 0 < budget["spent_microusd"] <= 3000
+    assert 0 < len(_rows(store)) < 40
+    _judge(store, ids, judging(vendor.url, budget_usd=5.0, **BATCH))
+    assert _right(store)
+    assert set(vendor.billed.values()) == {1}
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+from factory.judging.verb import judge
+from factory.recipe import Endpoint, Price
+from factory.recipe.model import Judging
+from factory.store import open_store
+store = open_store(Path(sys.argv[1]))
+endpoint = Endpoint(
+    base_url=sys.argv[2], model="the-judge", price=Price(input=1.0, output=2.0), mode="batch",
+    batch={"size": 15, "poll_s": 0.01},
+)
+section = Judging(judges=("mt-bench-single",), endpoints={"main": endpoint}, budget_usd=5.0)
+ids = [r["completion_id"] for r in store.rows("select completion_id from completions")]
+judge(store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r")
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_every_step_no_call_is_submitted_or_billed_twice(
+    store: Store, fill: Fill, vendor: Vendor
+) -> None:
+    fill(store, QUESTIONS)
+    # The first of each step, and some later ones: before its answer leaves, the asker is dead.
+    deaths = [("uploaded", 1), ("created", 1), ("created", 2), ("looked", 4), ("read", 2)]
+    deaths += [("listed", 1), ("read", 4)]
+    left = list(deaths)
+
+    def event(name: str) -> None:
+        due = [death for death in left if death[0] == name and vendor.seen[name] >= death[1]]
+        if due and child.poll() is None:
+            left.remove(due[0])
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+
+    vendor.event = event
+    for _ in range(len(deaths) + 1):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(store.workspace), vendor.url],
+            cwd=Path(__file__).parents[2],
+        )
+        code = child.wait()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert code == 0
+    assert len(left) <= 1, left
+    assert _right(store)
+    assert set(vendor.submitted.values()) == {1} and len(vendor.submitted) == 40
+    assert set(vendor.billed.values()) == {1}
+    assert [f.said for f in integrity.check_ledger(store) if f.state == "bad"] == []
+    budget = store.ledger.budget("r")
+    assert budget is not None
+    assert (budget["reserved_microusd"], budget["spent_microusd"]) == (0, 40 * 60)
