@@ -27,6 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from storage_rows import rows, texts_of
 
+from factory.pairing import Scope, build_pairs
+from factory.pairing.build import MEMORY
 from factory.rows import SCHEMAS
 from factory.store import CallIntent, CallResult, Ledger, Store, open_store
 from factory.store.columns import ROW_GROUP
@@ -107,10 +109,8 @@ def plain_connection(plain: Path, store: Store) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def pairs_store(workspace: Path, limit: str | None) -> None:
+def pairs_store(workspace: Path, limit: str) -> None:
     """Build pairs through the factory."""
-    from factory.pairing import Scope, build_pairs
-
     store = open_store(workspace)
     build_pairs(store, strategy="best_vs_worst", scope=Scope(), run_id="bench", memory_limit=limit)
     store.close()
@@ -175,7 +175,7 @@ def export_plain(plain: Path) -> None:
 
 def child(part: str, *arguments: object) -> tuple[float, float]:
     """Run a part in its own process: seconds of work and peak GiB."""
-    command = [sys.executable, __file__, "--part", part, *map(str, arguments)]
+    command = [sys.executable, str(Path(__file__).resolve()), "--part", part, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds, peak = done.stdout.split()[-2:]
     return float(seconds), float(peak)
@@ -186,7 +186,7 @@ def part(name: str, arguments: list[str]) -> None:
     started = time.perf_counter()
     paths = [Path(given) for given in arguments]
     if name == "pairs":
-        pairs_store(paths[0], arguments[1] if len(arguments) > 1 else None)
+        pairs_store(paths[0], arguments[1] if len(arguments) > 1 else MEMORY)
     elif name == "plain":
         pairs_plain(paths[0], paths[1])
     elif name == "export":

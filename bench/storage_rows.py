@@ -19,7 +19,7 @@ from range($first, $last) t(i) order by i
 _JUDGEMENTS = """
 select md5('j' || i) as judgement_id, 'pointwise' as kind, 'judge' as judge, 'judge-1' as judge_id,
   '' as aspect, md5('p' || i // 8) as prompt_id, [md5('c' || i)] as completion_ids,
-  md5('c' || i) as completion_id, 'ok' as status, 
+  md5('c' || i) as completion_id, 'ok' as status,
   -- One prompt in fifty has ties only, so that something is dropped.
   if(i // 8 % 50 = 0, 5.0, hash(i) % 1000 / 100)::double as score,
   0::int as replicate, 'sampled' as origin, (hash('p' || i // 8) % 64)::smallint as bucket

@@ -1,5 +1,6 @@
 -- The completions of a scope, with their scores: what strategies choose from.
 --
+-- Joins are made as written, the wide side first and the narrow one, which is held in memory, second.
 -- It becomes the temporary table `scoped`, of which strategies see two views: `candidates` (scored,
 -- copies left out) and `unscored`. Parameters, all named; a null list or run means "any":
 --   $run_id, $round               completions that this round drew to train on
@@ -26,13 +27,13 @@ train_prompts as (
 revised as (
   -- A revision is drawn where the answer that it revises was drawn.
   select r.completion_id, c.model_id, c.params_id, c.seed, c.sample_idx
-  from completions r
-  join completions c on c.completion_id = r.revises_id
+  from completions c
+  join completions r on r.revises_id = c.completion_id
   where r.revises_id is not null
     and r.bucket between $first_bucket and $last_bucket
     and c.bucket between $first_bucket and $last_bucket
 ),
-in_scope as (
+in_scope as materialized (
   select
     c.prompt_id, c.completion_id, c.model_id, c.text_hash, c.token_hash, c.n_tokens,
     c.finish_reason, c.origin, c.retokenised, c.bucket,
@@ -55,7 +56,7 @@ lengths as (
   from completions
   where n_tokens is null and bucket between $first_bucket and $last_bucket
 ),
-scored as (
+scored as materialized (
   select
     completion_id,
     min(kind) as judge_kind,
@@ -90,7 +91,7 @@ voted as (
     select supersedes_id from labels where supersedes_id is not null
   )
 ),
-joined as (
+joined as not materialized (
   select
     c.*, l.n_chars, s.judge_kind,
     -- A completion that is known from its judgements alone has no text to train on.
@@ -107,24 +108,50 @@ joined as (
   left join flagged f on f.prompt_id = c.prompt_id and f.text_hash = c.text_hash
   left join voted v on v.completion_id = c.completion_id
 ),
-counted as (
-  -- A copy, by text or by tokens, never competes with its twin; a finished twin stands for both.
+twins as (
+  -- Completions that another one equals, by text or by tokens. They are few: all that is said of
+  -- copies is worked out among them alone.
+  select c.completion_id
+  from in_scope c
+  where (c.prompt_id, c.text_hash) in (
+    select (prompt_id, text_hash) from in_scope group by prompt_id, text_hash having count(*) > 1
+  ) or (c.prompt_id, c.token_hash) in (
+    select (prompt_id, token_hash) from in_scope group by prompt_id, token_hash having count(*) > 1
+  )
+),
+text_copies as (
+  -- A copy never competes with its twin; a finished twin stands for both.
   select
     *,
-    count(score) over (partition by prompt_id) as n_scored,
     score is not null and row_number() over (
       partition by prompt_id, text_hash, score is null
       order by can_be_chosen desc, lot, completion_id
     ) > 1 as is_copy
-  from joined
+  from joined semi join twins on twins.completion_id = joined.completion_id
+),
+copies as (
+  select
+    completion_id,
+    is_copy or (
+      score is not null and token_hash is not null and row_number() over (
+        partition by prompt_id, token_hash, is_copy, score is null
+        order by can_be_chosen desc, lot, completion_id
+      ) > 1
+    ) as is_copy
+  from text_copies
+),
+counted as (
+  select c.prompt_id, count(*) as n_scored
+  from in_scope c
+  join scored s on s.completion_id = c.completion_id
+  where c.text_hash is not null and s.score is not null
+  group by c.prompt_id
 )
 select
-  prompt_id, completion_id, model_id, judge, judge_kind, score, text_hash, token_hash, n_tokens,
-  n_chars, finish_reason, can_be_chosen, origin, retokenised, on_policy, lot, n_scored, bucket,
-  is_copy or (
-    score is not null and token_hash is not null and row_number() over (
-      partition by prompt_id, token_hash, is_copy, score is null
-      order by can_be_chosen desc, lot, completion_id
-    ) > 1
-  ) as is_copy
-from counted
+  j.prompt_id, j.completion_id, j.model_id, j.judge, j.judge_kind, j.score, j.text_hash,
+  j.token_hash, j.n_tokens, j.n_chars, j.finish_reason, j.can_be_chosen, j.origin, j.retokenised,
+  j.on_policy, j.lot, coalesce(n.n_scored, 0) as n_scored, j.bucket,
+  coalesce(t.is_copy, false) as is_copy
+from joined j
+left join counted n on n.prompt_id = j.prompt_id
+left join copies t on t.completion_id = j.completion_id

@@ -18,8 +18,8 @@ from factory.errors import UserError
 from factory.exporting.card import card
 from factory.exporting.content import Content
 from factory.exporting.formats import load
-from factory.exporting.reading import attach_version, bucket_groups, run
-from factory.exporting.versions import ROWS_AT_ONCE, DatasetVersion, load_version
+from factory.exporting.reading import attach_version, bucket_groups, rows_that_fit, run
+from factory.exporting.versions import DatasetVersion, load_version
 from factory.store import Store
 
 MARK = "prefactory.json"
@@ -51,7 +51,7 @@ def export(
     format: str,
     out: Path,
     test_share: float = 0.0,
-    rows_at_once: int = ROWS_AT_ONCE,
+    rows_at_once: int | None = None,
 ) -> Exported:
     """Write a version below `out`, whole or not at all.
 
@@ -61,7 +61,7 @@ def export(
         format: a module of `factory/exporting/formats/`.
         out: a directory that is absent, empty, or an earlier export of the same version.
         test_share: share of the prompts, by hash, that go to a `test` split.
-        rows_at_once: rows in memory at once.
+        rows_at_once: rows in memory at once; by default what takes some 300 MB.
 
     Raises:
         UserError: for an unknown format or version, a share outside [0, 1), and a directory that
@@ -82,7 +82,7 @@ def export(
                 version=found,
                 con=con,
                 sql=_sql(store, f"{found.kind}_texts"),
-                ranges=bucket_groups(con, "version_rows", {}, rows_at_once),
+                ranges=bucket_groups(con, "version_rows", {}, rows_at_once or rows_that_fit(con)),
                 out=aside,
                 test_share=test_share,
             )

@@ -12,6 +12,12 @@ from factory.rows import BUCKETS
 
 Range = tuple[int, int]
 
+_BYTES = 300e6
+_BYTES_A_TOKEN = 8
+"""Four of text and four of the id."""
+_TOKENS = 500
+"""Of a completion, where none says."""
+
 
 def run(con: duckdb.DuckDBPyConnection, sql: str, known: Mapping[str, object]) -> pa.Table:
     """One query, given those of the known parameters that it names."""
@@ -50,6 +56,12 @@ def bucket_groups(
             first, held = bucket, 0
         held += n
     return [*groups, (first, BUCKETS - 1)]
+
+
+def rows_that_fit(con: duckdb.DuckDBPyConnection) -> int:
+    """Pairs to hold at once with their texts and token ids, by how long completions are."""
+    average = con.execute("select avg(n_tokens) from completions").fetchall()[0][0] or _TOKENS
+    return int(min(max(_BYTES / (2 * average * _BYTES_A_TOKEN), 2_000), 100_000))
 
 
 def attach_version(con: duckdb.DuckDBPyConnection, directory: Path) -> None:

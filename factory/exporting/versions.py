@@ -25,15 +25,13 @@ import factory
 from factory import rooms
 from factory.errors import UserError
 from factory.exporting.files import publish, sha256_of, sync_file
-from factory.exporting.reading import bucket_groups, run, stream
+from factory.exporting.reading import bucket_groups, rows_that_fit, run, stream
 from factory.rows import canonical, content_id
 from factory.store import Store
 
 Kind = Literal["preference", "sft"]
 
 TABLES: dict[Kind, str] = {"preference": "pairs", "sft": "sft_examples"}
-ROWS_AT_ONCE = 50_000
-"""Rows in memory at once while token ids are read: a few hundred megabytes at 2,000 tokens."""
 
 _TOKENS: dict[Kind, tuple[str, ...]] = {
     "preference": ("pair_id", "prompt_ids", "chosen_ids", "rejected_ids", "weight", "margin"),
@@ -72,7 +70,7 @@ def freeze(
     recipe_id: str,
     run_id: str,
     round: int | None = None,
-    rows_at_once: int = ROWS_AT_ONCE,
+    rows_at_once: int | None = None,
 ) -> DatasetVersion:
     """Freeze the pairs or SFT examples that a strategy built.
 
@@ -85,7 +83,7 @@ def freeze(
         recipe_id: the recipe it belongs to.
         run_id: the run that freezes it.
         round: with it, the rows of this run and round; without, every row of the strategy.
-        rows_at_once: rows in memory at once.
+        rows_at_once: rows in memory at once; by default what takes some 300 MB.
 
     Rows without token ids, of another tokenizer, or whose two sides have different prompts in
     tokens stay in the version and out of `tokens.parquet`, each with a drop.
@@ -161,7 +159,7 @@ class _Writing:
         self.strategy: Mapping[str, Any] = {}
         self.left_out: list[tuple[str, str, str]] = []
 
-    def write(self, *, rows_at_once: int) -> None:
+    def write(self, *, rows_at_once: int | None) -> None:
         """Write rows.parquet and tokens.parquet, and hash what identifies the version."""
         names = (f"{self.kind}_rows", f"{self.kind}_tokenizers")
         rows_sql, tokenizers_sql = (_sql(self.store, f"storage/exports/{n}") for n in names)
@@ -173,9 +171,8 @@ class _Writing:
             tokenizers = run(con, tokenizers_sql, self.selection).to_pylist()
             self.digests = tokenizers[0] if tokenizers else {}
             known = {**self.selection, "tokenizer_digest": self.digests.get("tokenizer_digest")}
-            batches = stream(
-                con, rows_sql, known, bucket_groups(con, table, self.selection, rows_at_once)
-            )
+            most = rows_at_once or rows_that_fit(con)
+            batches = stream(con, rows_sql, known, bucket_groups(con, table, self.selection, most))
             self._write_batches(batches)
         shutil.rmtree(self.aside / "spill", ignore_errors=True)
         if self.n_rows == 0:
