@@ -81,7 +81,7 @@ class Exactness(Section):
 class Sampling(Section):
     """How completions are drawn."""
 
-    engine: Literal["auto", "vllm", "transformers", "openai", "echo"] = "auto"
+    engine: Literal["auto", "vllm", "transformers", "openai", "ray", "echo"] = "auto"
     n: int = Field(default=8, gt=0)
     temperature: float = Field(default=1.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)

@@ -73,9 +73,9 @@ class MoreTerms(TypedDict, total=False):
 
 
 def engine_names() -> list[str]:
-    """The engines there are, by file name."""
+    """The engines there are, by file name, and `ray`, which runs any of them on a cluster."""
     hidden = {"__init__", "process"}
-    return sorted(p.stem for p in _ENGINES.glob("*.py") if p.stem not in hidden)
+    return sorted({"ray", *(p.stem for p in _ENGINES.glob("*.py"))} - hidden)
 
 
 def open_sampler(
@@ -103,6 +103,11 @@ def open_sampler(
         StageFailed: when the engine does not come up.
     """
     name = resolve_engine(engine)
+    if name == "ray":
+        raise UserError(
+            "an engine on a cluster has no model of this process",
+            next="prefactory sample or prefactory run, with sampling.engine=ray",
+        )
     module = importlib.import_module(f"factory.sampling.engines.{name}")
     opened = module.open_engine(
         model,

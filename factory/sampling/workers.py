@@ -22,7 +22,7 @@ from typing import Generic, Protocol, TypeVar
 
 from factory.errors import StageFailed
 from factory.sampling.base import Sampler
-from factory.sampling.faults import EngineClosed, OutOfMemory
+from factory.sampling.faults import EngineClosed, OutOfMemory, WorkerGone
 
 TRIES = 3
 _HANDS = 2
@@ -80,6 +80,7 @@ class Pool(Generic[T, Group]):
         self._workers: list[_Worker[T, Group]] = []
         self._batch: dict[str, int] = {}
         self._closing = False
+        self._gone: WorkerGone | None = None
         self.notes: list[str] = []
         """What went wrong and was mended, in sentences, oldest first."""
 
@@ -94,6 +95,9 @@ class Pool(Generic[T, Group]):
         with self._ready:
             if self._closing:
                 raise EngineClosed("the workers were ended")
+            if self._gone is not None:
+                job.result.set_exception(self._gone)
+                return job.result
             self._jobs.append(job)
             wanted = len(self._jobs) + sum(worker.busy for worker in self._workers)
             if len(self._workers) < min(len(self._groups), wanted):
@@ -130,6 +134,8 @@ class Pool(Generic[T, Group]):
                 job.result.set_result(worker.do(job.task))
             except EngineClosed:
                 self._again(job)  # another shard's batch ended the engine
+            except WorkerGone as gone:
+                self._retire(worker, job, gone)
             except StageFailed as failed:
                 self._failed(job, failed, worker)
             except BaseException as error:
@@ -141,9 +147,10 @@ class Pool(Generic[T, Group]):
 
     def _next(self, worker: _Worker[T, Group]) -> _Job[T] | None:
         with self._ready:
-            while not (self._closing or (self._jobs and self._may_take(worker))):
+            while not (self._closing or worker.retired
+                       or (self._jobs and self._may_take(worker))):  # fmt: skip
                 self._ready.wait()
-            if self._closing:
+            if self._closing or worker.retired:
                 return None
             worker.busy += 1
             self._ready.notify_all()
@@ -154,7 +161,7 @@ class Pool(Generic[T, Group]):
         if not worker.busy:
             return True
         unstarted = len(self._groups) - len(self._workers)
-        return not unstarted and all(other.busy for other in self._workers)
+        return not unstarted and all(other.busy or other.retired for other in self._workers)
 
     def _again(self, job: _Job[T]) -> None:
         with self._ready:
@@ -163,6 +170,24 @@ class Pool(Generic[T, Group]):
                 return
             self._jobs.appendleft(job)
             self._ready.notify_all()
+
+    def _retire(self, worker: _Worker[T, Group], job: _Job[T], gone: WorkerGone) -> None:
+        """Go on without a worker; when none is left, what is queued fails."""
+        with self._ready:
+            worker.retired = True
+            unstarted = len(self._groups) - len(self._workers)
+            alone = not unstarted and all(other.retired for other in self._workers)
+            doomed = [job, *self._jobs] if alone else []
+            if alone:
+                self._gone = gone
+                self._jobs.clear()
+            elif unstarted:
+                self._start()
+        if not doomed:
+            self.note(f"{gone}; its shards go to the others")
+            self._again(job)
+        for each in doomed:
+            each.result.set_exception(gone)
 
     def _failed(self, job: _Job[T], failed: StageFailed, worker: _Worker[T, Group]) -> None:
         job.tries += 1
@@ -219,6 +244,7 @@ class _Worker(Generic[T, Group]):
         self.number = number
         self.busy = 0
         """Shards in its hands; the pool's to change."""
+        self.retired = False
         self._pool = pool
         self._group = group
         self._way = way

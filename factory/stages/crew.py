@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from factory.errors import UserError
 from factory.recipe import Sampling
 from factory.stages import models
 from factory.store import Store, devices
@@ -60,15 +61,17 @@ class Crew:
     _held: ExitStack = field(default_factory=ExitStack)
     _stop: threading.Event = field(default_factory=threading.Event)
     _told: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, shards: Sequence[Shard]) -> None:
         """Queue shards, each of which `sample` is called for later."""
         if not shards:
             return
-        workers = self._workers = self._workers or self._start()
-        for shard in shards:
-            if shard.shard_id not in self._asked:
-                self._asked[shard.shard_id] = workers.submit(shard)
+        with self._lock:
+            workers = self._workers = self._workers or self._start()
+            for shard in shards:
+                if shard.shard_id not in self._asked:
+                    self._asked[shard.shard_id] = workers.submit(shard)
 
     def sample(self, shard: Shard) -> int:
         """Wait for one shard; returns the completions it added. A failed one is tried anew."""
@@ -118,6 +121,8 @@ class Crew:
         from factory.sampling.workers import Pool, Way
 
         engine = resolve_engine(self.settings.engine)
+        if engine == "ray":
+            return self._on_cluster()
         groups = self._groups(engine)
         given = self.settings.settings
         unchanged = models.Unchanged(self.store)
@@ -144,6 +149,16 @@ class Crew:
             return found[1] if found else None
 
         return Pool(groups, Way(opened, work, half))
+
+    def _on_cluster(self) -> Workers:
+        from factory.stages.cluster import pool
+
+        if self.work is not None:
+            raise UserError("prompts are not written on a cluster", next="set another engine")
+        return pool(
+            self.store, self.settings, run_id=self.run_id, logs=self.log("cluster").parent,
+            close=self._held.callback,
+        )  # fmt: skip
 
     def _groups(self, engine: str) -> list[devices.Group]:
         if engine in ("echo", "openai"):  # nothing of this machine is needed

@@ -378,7 +378,7 @@ def test_auto_is_vllm_where_it_can_run_and_else_transformers_with_the_reason(
 
 
 def test_an_unknown_engine_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(UserError, match="auto, echo, openai, transformers, vllm"):
+    with pytest.raises(UserError, match="auto, echo, openai, ray, transformers, vllm"):
         base.resolve_engine("vlm")
 
 

@@ -20,6 +20,7 @@ from factory.recipe import Sampling
 from factory.rows import SamplingParams
 from factory.sampling import workers
 from factory.sampling.engines.process import ProcessSampler
+from factory.sampling.faults import WorkerGone
 from factory.sampling.verb import Shard, plan
 from factory.stages import crew as crews
 from factory.stages import models
@@ -140,35 +141,69 @@ def test_two_workers_give_the_rows_of_one(
     assert world.store.ledger.table("leases") == []
 
 
+class Toy:
+    """An engine and a shard in one, for the pool alone."""
+
+    engine, engine_version, max_model_len, batch_size = "toy", "1", 1, None
+    model_id, shard_id = "m", "s"
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def pool_of(count: int, opened: Callable[[int], Any], work: Callable[[Any], int]) -> Any:
+    way: Any = workers.Way(
+        lambda model, number, group, batch: opened(number),
+        lambda engine, job, group: work(engine),
+        lambda now, said: None,
+    )
+    return workers.Pool([None] * count, way)
+
+
 def test_each_worker_gets_a_shard_before_any_gets_two() -> None:
     taken: list[int] = []
-    go = threading.Event()
     arrived = threading.Barrier(3)
 
-    class Engine:
-        engine, engine_version, max_model_len, batch_size = "x", "1", 1, None
-
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def close(self) -> None: ...
-
-    class Job:
-        model_id, shard_id = "m", "s"
-
-    def work(engine: Any, job: Any, group: Any) -> int:
+    def work(engine: Toy) -> int:
         taken.append(engine.number)
         arrived.wait(60)
-        go.wait(60)
         return 1
 
-    way: Any = workers.Way(lambda m, number, g, b: Engine(number), work, lambda a, b: None)  # type: ignore[arg-type, return-value]
-    pool: Any = workers.Pool([None, None], way)
-    results = [pool.submit(Job()) for _ in range(2)]
+    pool = pool_of(2, Toy, work)
+    results = [pool.submit(Toy()) for _ in range(2)]
     arrived.wait(60)
     assert sorted(taken) == [0, 1]
-    go.set()
     assert [r.result(60) for r in results] == [1, 1]
+    pool.close()
+
+
+def test_a_worker_with_nowhere_to_run_leaves_its_work_to_the_others() -> None:
+    def opened(number: int) -> Toy:
+        if number == 0:
+            raise WorkerGone("worker 0 finds no room")
+        return Toy(number)
+
+    pool = pool_of(2, opened, lambda engine: engine.number)
+    results = [pool.submit(Toy()) for _ in range(8)]
+    assert [r.result(60) for r in results] == [1] * 8
+    assert pool.notes == ["worker 0 finds no room; its shards go to the others"]
+    pool.close()
+
+
+def test_when_no_worker_is_left_every_shard_fails_with_the_reason() -> None:
+    def opened(number: int) -> Toy:
+        raise WorkerGone(f"worker {number} finds no room")
+
+    pool = pool_of(2, opened, lambda engine: 1)
+    results = [pool.submit(Toy()) for _ in range(6)]
+    for result in results:
+        with pytest.raises(StageFailed, match="finds no room"):
+            result.result(60)
+    with pytest.raises(StageFailed, match="finds no room"):
+        pool.submit(Toy()).result(60)
     pool.close()
 
 
