@@ -38,6 +38,8 @@ class Conversation:
 
     messages: Messages
     answer: str | None = None
+    next_turns: tuple[str, ...] = ()
+    """What the user says later, whatever the answers are."""
 
 
 def text_of(value: object, *, field: str) -> str:
@@ -86,6 +88,10 @@ def conversation_of(values: Mapping[str, Any], mapping: ColumnMapping) -> Conver
             `wrong_type` or `bad_text`.
     """
     messages = _messages(values, mapping)
+    later: tuple[str, ...] = ()
+    if messages is None and mapping.has("turns"):
+        first, *rest = _user_turns(mapping.get(values, "turns"))
+        messages, later = [{"role": "user", "content": first}], tuple(rest)
     if messages is None:
         return None
     system = mapping.get(values, "system")
@@ -100,7 +106,22 @@ def conversation_of(values: Mapping[str, Any], mapping: ColumnMapping) -> Conver
         raise Rejected("last_message_not_user", messages[-1]["role"])
     if not messages[-1]["content"].strip():
         raise Rejected("empty_prompt")
-    return Conversation(messages, answer)
+    return Conversation(messages, answer, later)
+
+
+def _user_turns(found: object) -> list[str]:
+    """What a user says, turn by turn, as MT-bench has it."""
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError) as bad:
+            raise Rejected("not_messages", str(found)[:100]) from bad
+    if not isinstance(found, list) or not found:
+        raise Rejected("not_messages", f"turns: {str(found)[:100]}")
+    turns = [text_of(turn, field="turns") for turn in found]
+    if not all(turn.strip() for turn in turns):
+        raise Rejected("empty_prompt")
+    return turns
 
 
 def _messages(values: Mapping[str, Any], mapping: ColumnMapping) -> Messages | None:

@@ -171,7 +171,7 @@ def _needs(
     mapping: ColumnMapping, names: Iterable[str], *, file: str, kind: Kind, command: str
 ) -> None:
     has = mapping.has
-    asked = has("text") or has("messages")
+    asked = has("text") or has("messages") or has("turns")
     two = has("model_1") or has("completion_1")
     wants: list[tuple[bool, Field]] = [(asked or (kind != "prompts" and has("source_id")), "text")]
     if kind == "completions":

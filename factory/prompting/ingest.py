@@ -199,6 +199,8 @@ class Adding:
         made = prompt_row(
             conversation.messages, row.values, mapping, self.defaults, number=row.number
         )
+        if conversation.next_turns:
+            made["next_turns"] = canonical(list(conversation.next_turns)).decode()
         self.tagger.tag(made)
         return made
 

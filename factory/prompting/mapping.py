@@ -29,7 +29,7 @@ from factory.prompting.verdicts import Scale, label
 ROOM = "storage/imports"
 
 Field = Literal[
-    "text", "messages", "system", "source", "source_id", "domain", "lang", "license",
+    "text", "messages", "turns", "system", "source", "source_id", "domain", "lang", "license",
     "reference", "constraints",
     "completion", "model", "finish_reason", "sample_idx",
     "completion_1", "model_1", "n_chars_1", "completion_2", "model_2", "n_chars_2",
