@@ -99,6 +99,7 @@ joined as not materialized (
     array_to_string(list_sort($judges), '+') as judge,
     coalesce(c.finish_reason in ('stop', 'recorded'), false)
       and (f.text_hash is null or v.completion_id is not null) as can_be_chosen,
+    f.text_hash is not null and v.completion_id is null as is_flagged,
     coalesce(c.model_id = $policy_model_id and not c.was_guided, false) as on_policy,
     -- MD5 is the same in every version of every database; row order and random() are not.
     left(md5(c.completion_id || '/' || $seed::varchar), 12) as lot
@@ -149,7 +150,7 @@ counted as (
 )
 select
   j.prompt_id, j.completion_id, j.model_id, j.judge, j.judge_kind, j.score, j.text_hash,
-  j.token_hash, j.n_tokens, j.n_chars, j.finish_reason, j.can_be_chosen, j.origin, j.retokenised,
+  j.token_hash, j.n_tokens, j.n_chars, j.finish_reason, j.can_be_chosen, j.is_flagged, j.origin, j.retokenised,
   j.on_policy, j.lot, coalesce(n.n_scored, 0) as n_scored, j.bucket,
   coalesce(t.is_copy, false) as is_copy
 from joined j

@@ -11,13 +11,15 @@ drawn as (
     and d.bucket between $first_bucket and $last_bucket
 ),
 counted as (
-  select prompt_id, any_value(bucket) as bucket, count(*) as n_completions, count(score) as n_scored
+  select prompt_id, any_value(bucket) as bucket, count(*) as n_completions, count(score) as n_scored,
+    coalesce(bool_or(is_flagged and score is not null), false) as any_flagged
   from scoped
   group by prompt_id
 )
 select
   coalesce(c.prompt_id, d.prompt_id) as prompt_id,
   coalesce(c.n_completions, 0) as n_completions,
-  coalesce(c.n_scored, 0) as n_scored
+  coalesce(c.n_scored, 0) as n_scored,
+  coalesce(c.any_flagged, false) as any_flagged
 from counted c
 full join drawn d on d.prompt_id = c.prompt_id

@@ -11,6 +11,8 @@ select
   case
     when s.n_completions = 0 then 'no_completions'
     when s.n_scored = 0 then 'unscored'
+    -- What would have been chosen asks its judge for a better score, and no person preferred it.
+    when a.reason = 'no_finished_candidate' and s.any_flagged then 'speaks_to_judge'
     else coalesce(a.reason, 'not_selected')
   end as reason,
   format('{} of {} completions scored', s.n_scored, s.n_completions) as detail

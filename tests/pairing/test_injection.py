@@ -82,3 +82,40 @@ def test_a_flagged_completion_is_no_sft_example(world: Any) -> None:
     )
     found = world.store.rows("select completion_id from sft_examples")
     assert [r["completion_id"] for r in found] == [honest]
+
+
+def test_a_prompt_that_has_nothing_else_to_choose_is_dropped_with_that_reason(world: Any) -> None:
+    prompt = world.prompt("q")
+    hostile = world.completion(prompt, HOSTILE, 1.0)
+    world.completion(prompt, "A worse answer.", 0.0)
+    world.verdict(hostile, 0.0, judge="injection")
+    world.flush()
+    assert chosen(world, "best_vs_worst") == []
+    assert world.drops() == {prompt: "speaks_to_judge"}
+
+
+def test_a_revision_is_drawn_with_the_answer_that_it_revises(world: Any) -> None:
+    prompt = world.prompt("q")
+    drawn = world.completion(prompt, "A draft.", 0.0)
+    row = next(c for c in world.rows["completions"] if c["completion_id"] == drawn)
+    world.add(
+        "draws", draw_id="d", round=1, purpose="train", prompt_id=prompt, n=100, bucket=row["bucket"],
+        model_id=row["model_id"], params_id=row["params_id"], seed=row["seed"], run_id="run",
+    )  # fmt: skip
+    for parent in (drawn, "unknown"):
+        revised = content_id("completion", f"revised {parent}")
+        world.add(
+            "completions", **(row | {"completion_id": revised, "text": f"Better than {parent}.",
+            "text_hash": content_id("t", parent), "token_hash": None, "model_id": "editor",
+            "params_id": "by-editor", "origin": "revised", "revises_id": parent}),
+        )  # fmt: skip
+        world.verdict(revised, 1.0)
+    world.flush()
+    build_pairs(
+        world.store, strategy="best_vs_worst", run_id="run", round=1,
+        scope=Scope(judges=("right",), run_id="run", round=1),
+    )  # fmt: skip
+    found = world.pairs("chosen_id, rejected_id")
+    assert found == [
+        {"chosen_id": content_id("completion", f"revised {drawn}"), "rejected_id": drawn}
+    ]
