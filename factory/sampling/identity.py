@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,25 +80,47 @@ def identify(
     """
     config = read_config(model_dir)
     weights = weight_files(model_dir)
-    tokenizer = [model_dir / n for n in _TOKENIZER_FILES if (model_dir / n).is_file()]
-    require_tokenizer(model_dir)
+    tokenizer = _tokenizer_files(model_dir)
     adapters = _adapter_files(adapter) if adapter else []
     digests = _digests([*weights, *tokenizer, *adapters], cache)
 
     def of(domain: str, files: Iterable[Path], more: object) -> str:
-        return content_id(domain, [sorted([f.name, digests[f]] for f in files), more])
+        return _content(domain, files, digests, more)
 
     resolved = resolve_dtype(model_dir, dtype)
     parts = {
         "weights_digest": of("weights", weights, _stable(config)),
         "adapter_digest": of("adapter", adapters, _adapter_config(adapter)) if adapter else "",
-        "tokenizer_digest": of(
-            "tokenizer", tokenizer, _stable(_json(model_dir / "tokenizer_config.json"))
-        ),
+        "tokenizer_digest": _tokenizer_digest(model_dir, tokenizer, digests),
         "template_digest": content_id("template", chat_template(model_dir)),
         "dtype": resolved,
     }
     return ModelIdentity(model_id=content_id("model", parts), **parts)
+
+
+def reading_digests(model_dir: Path) -> tuple[str, str]:
+    """The digests of a model directory's tokenizer and chat template, without its weights.
+
+    Raises:
+        UserError: when one of them is missing.
+    """
+    files = _tokenizer_files(model_dir)
+    digest = _tokenizer_digest(model_dir, files, _digests(files, None))
+    return digest, content_id("template", chat_template(model_dir))
+
+
+def _tokenizer_files(model_dir: Path) -> list[Path]:
+    require_tokenizer(model_dir)
+    return [model_dir / n for n in _TOKENIZER_FILES if (model_dir / n).is_file()]
+
+
+def _tokenizer_digest(model_dir: Path, files: list[Path], digests: Mapping[Path, str]) -> str:
+    more = _stable(_json(model_dir / "tokenizer_config.json"))
+    return _content("tokenizer", files, digests, more)
+
+
+def _content(domain: str, files: Iterable[Path], digests: Mapping[Path, str], more: object) -> str:
+    return content_id(domain, [sorted([f.name, digests[f]] for f in files), more])
 
 
 def resolve_dtype(model_dir: Path, dtype: str = "auto") -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from factory.errors import UserError
 from factory.recipe import Sampling
+from factory.sampling import remote
 from factory.stages import models
 from factory.store import Store, devices
 
@@ -177,9 +178,12 @@ class Crew:
     ) -> Sampler:  # fmt: skip
         from factory.sampling.base import open_sampler
 
-        model, adapter = models.parts(unchanged.check(model_id))
+        place = unchanged.check(model_id)
+        engine, (model, adapter) = self.settings.engine, models.parts(place)
+        if remote.is_remote(place):  # whatever samples the others
+            engine, settings = "openai", remote.read(place).engine_settings()
         sampler = open_sampler(
-            self.settings.engine,
+            engine,
             model,
             settings=settings,
             log=self.log(model_id[:8] + (f"-{number}" if number else "")),

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from factory.errors import RecipeError, UserError
+from factory.sampling import remote
 from factory.stages.progress import Progress
 from factory.store import Store, devices, weights
 
 if TYPE_CHECKING:
+    from factory.sampling.identity import ModelIdentity
     from factory.training.config import TrainConfig, TrainJob
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,13 +25,15 @@ Stamps = tuple[tuple[str, int, int, int, int], ...]
 
 
 def locate(name: str) -> Path:
-    """The directory of a model: a path, or a hub name (fetched only where the network is allowed).
+    """Where a model is: a directory, a file that declares a remote one, or a hub name.
+
+    A hub name is fetched only where the network is allowed.
 
     Raises:
         UserError: when there is no such directory and the hub cannot give it.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
+    if path.is_dir() or remote.is_remote(path):
         return path.resolve()
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise UserError(f"there is no model directory {name}", next=f"ls {path.parent}")
@@ -55,11 +59,10 @@ def register(
 
     Weights that are registered already keep their row; this place is now their newest.
     """
-    from factory.sampling.identity import identify
     from factory.sampling.verb import register_model
 
-    model, adapter = parts(path)
-    found = identify(model, adapter=adapter)
+    found = identity(path)
+    kind = remote.KIND if remote.is_remote(path) else kind
     added = register_model(
         store, found, name=name or path.name, kind=kind, uri=weights.written(store, path),
         parent=parent, run_id=run_id,
@@ -103,7 +106,7 @@ def directory(store: Store, model_id: str) -> Path:
     if not known:
         raise UserError(f"no model {model_id} is registered", next='prefactory sql "from models"')
     for path in known:
-        if path.is_dir():
+        if path.is_dir() or remote.is_remote(path):
             return path
     raise UserError(
         f"the weights of model {model_id} are gone: {known[0]}",
@@ -117,17 +120,24 @@ def check_unchanged(store: Store, model_id: str) -> Path:
     Raises:
         UserError: when something replaced them; nothing is sampled from a model under a wrong name.
     """
-    from factory.sampling.identity import identify
-
     path = directory(store, model_id)
-    model, adapter = parts(path)
-    now = identify(model, adapter=adapter).model_id
+    now = identity(path).model_id
     if now != model_id:
         raise UserError(
             f"{path} changed: it holds model {now}, not {model_id}",
             next="put the old weights back, or start a run with a new policy.line",
         )
     return path
+
+
+def identity(place: Path) -> ModelIdentity:
+    """What a model is: by its bytes, or as its file declares it where they are elsewhere."""
+    from factory.sampling.identity import identify
+
+    if remote.is_remote(place):
+        return remote.identify(place)
+    model, adapter = parts(place)
+    return identify(model, adapter=adapter)
 
 
 class Unchanged:
@@ -159,6 +169,7 @@ def _stamps(place: Path) -> Stamps:
     """Size, times and inode of every file of a model and its adapter."""
     try:
         found = [f for part in parts(place) if part for f in sorted(part.iterdir()) if f.is_file()]
+        found += [place] if place.is_file() else []
         stats = [(str(f), f.stat()) for f in found]
     except (OSError, UserError):
         return ()  # something is missing: the bytes will say what
@@ -168,9 +179,13 @@ def _stamps(place: Path) -> Stamps:
 def parts(place: Path) -> tuple[Path, Path | None]:
     """A model directory as it is; an adapter's directory as the model below it and the adapter.
 
+    Of a remote model, the directory that reads its texts.
+
     Raises:
         UserError: when the adapter names no base model that is here, or lies among its weights.
     """
+    if remote.is_remote(place):
+        return remote.reader_of(place), None
     named = place / "adapter_config.json"
     if not named.is_file():
         return place, None
@@ -188,11 +203,16 @@ def parts(place: Path) -> tuple[Path, Path | None]:
 
 
 def whole(place: Path) -> Path:
-    """A model directory; an adapter is refused.
+    """A model directory; an adapter and a remote model are refused.
 
     Raises:
-        UserError: for an adapter, from which nothing can be trained here.
+        UserError: for what nothing can be trained from here.
     """
+    if remote.is_remote(place):
+        raise UserError(
+            f"{place} is a remote model: its weights are not here to be trained",
+            next="set policy.model to a directory of weights",
+        )
     if parts(place)[1] is not None:
         raise UserError(
             f"{place} is an adapter: it can be sampled from, and not trained from",
@@ -204,7 +224,7 @@ def whole(place: Path) -> Path:
 def find(store: Store, name: str, *, kind: str, run_id: str) -> str:
     """model_id of a directory, an id that is registered (its first letters do), or a hub name."""
     path = Path(name).expanduser()
-    if not path.is_dir():
+    if not (path.is_dir() or remote.is_remote(path)):
         known = store.rows(
             "select distinct model_id from models "
             "where starts_with(model_id, $name) or name = $name",

@@ -71,7 +71,7 @@ COLUMNS: dict[str, str] = {
     "name": "What people call it.",
     "leases.name": "What is held.",
     "kind": "What kind it is.",
-    "models.kind": "starter, sft, policy, reference, judge or reward.",
+    "models.kind": "starter, sft, policy, reference, judge, reward; remote: not verified.",
     "judgements.kind": (
         "pointwise, pairwise, listwise, revise, verifier, reward_model, panel or human."
     ),
