@@ -124,6 +124,7 @@ def attach_files(
     *,
     schema: pa.Schema,
     first: str | None = None,
+    uniform: bool = False,
 ) -> None:
     """Attach a table's files as a view.
 
@@ -134,9 +135,10 @@ def attach_files(
         files: their full names.
         schema: the columns that must appear, also when no file has them.
         first: a file of no rows that has these columns.
+        uniform: whether every file has exactly these columns.
     """
     if place.local and (first is not None or files):
-        con.execute(view_sql(name, [*([first] if first else []), *files]))
+        con.execute(view_sql(name, [*([first] if first else []), *files], uniform=uniform))
         return
     con.register(name, dataset(place, files, wide_schema(place, files, schema)))
 
@@ -153,13 +155,16 @@ def _schema_of(place: Place, file: str) -> pa.Schema:
     return pq.read_schema(file, filesystem=place.fs)
 
 
-def view_sql(name: str, files: list[str], *, temp: bool = False) -> str:
-    """The view over an explicit list of Parquet files: by name, so that columns may be added."""
+def view_sql(name: str, files: list[str], *, temp: bool = False, uniform: bool = False) -> str:
+    """The view over an explicit list of Parquet files: by name, so that columns may be added.
+
+    With `uniform` the first file's columns are those of all; else DuckDB opens every file for them.
+    """
     # File names come from the lake, not from people; quotes are doubled all the same.
     listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
     return (
         f"create or replace {'temp ' if temp else ''}view {name} as "
-        f"select * from read_parquet([{listed}], union_by_name = true)"
+        f"select * from read_parquet([{listed}], union_by_name = {not uniform})"
     )
 
 

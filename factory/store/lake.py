@@ -32,23 +32,20 @@ from factory.errors import FactoryError, StoreError
 from factory.rows import KEYS, SCHEMAS
 from factory.store import log
 from factory.store.columns import (
-    as_parquet,
     hashes_of,
     hashes_of_files,
     held_among,
     once_each,
 )
 from factory.store.known import Hashes, KnownIds, twice
+from factory.store.layout import Layout
 from factory.store.log import LiveFile
 from factory.store.places import Place, blaming, check_name, explained
 from factory.store.writing import Draft, draft
 
-FORMAT = 1
-"""Version of the lake's own layout, in `_schema/format.json`."""
 CHECKPOINT_EVERY = 100
 TRIES = 5
 
-_FORMAT_FILE = "_schema/format.json"
 _CONFIGURATION = {
     # A dataset manifest may ask for any old version: the log is never cleaned behind our back.
     "delta.logRetentionDuration": "interval 3650 days",
@@ -79,7 +76,8 @@ class Lake:
         self._known: dict[str, KnownIds] = {}
         self._evolved: set[str] = set()
         self._opened: dict[str, DeltaTable] = {}
-        self._check_format()
+        self.layout = Layout(self.place)
+        self.layout.check()
         if create:
             self.create()
 
@@ -87,18 +85,15 @@ class Lake:
         """Make every table that is missing, so that no query meets an absent one."""
         for folder in ("_schema", "_locks"):
             self.place.make(folder)
+        made: list[str] = []
         for table in SCHEMAS:
             if not self.place.exists(entry := log.entry_name(table, 0)):
                 with self._lock(table):
                     self._create(table)
                     if self.place.exists(entry):
                         self.place.sync(entry, f"{table}/_delta_log", table)
-            if self.place.local:
-                self._write_schema_file(table)
-        told = {"format": FORMAT, "tables": sorted(SCHEMAS)}
-        if self._format() != told:
-            self.place.sync("")
-            self.place.write(_FORMAT_FILE, json.dumps(told).encode())
+                made.append(table)
+        self.layout.note(made)
 
     def _create(self, table: str) -> None:
         with explained(self.place.uri(table)):
@@ -109,33 +104,6 @@ class Lake:
                 configuration=_CONFIGURATION,
                 storage_options=self.place.options,
             )
-
-    def _format(self) -> dict[str, Any]:
-        if not self.place.exists(_FORMAT_FILE):
-            return {}
-        try:
-            return json.loads(self.place.read(_FORMAT_FILE))
-        except ValueError:
-            return {}  # torn: `create` writes it again
-
-    def _check_format(self) -> None:
-        found = self._format().get("format", FORMAT)
-        if found > FORMAT:
-            raise StoreError(
-                f"the lake at {self.place.url} has format {found}, this program knows {FORMAT}: "
-                "it was written by a newer program; install that one"
-            )
-
-    def _write_schema_file(self, table: str) -> None:
-        name = f"_schema/{table}.parquet"
-        data = as_parquet(SCHEMAS[table].empty_table())
-        if not self.place.exists(name) or self.place.read(name) != data.to_pybytes():
-            self.place.write(name, data, durable=False)  # made again when it is lost
-
-    def schema_file(self, table: str) -> Path | None:
-        """A Parquet file of no rows: first in a file list, it makes new columns appear."""
-        path = self.place.path / "_schema" / f"{table}.parquet"
-        return path if path.exists() else None
 
     def mend(self) -> list[str]:
         """Set torn last commits aside (after a power cut); returns what was done, in words."""
@@ -184,7 +152,7 @@ class Lake:
     def _is_new(self, table: str) -> bool:
         """Whether this lake was made before the table was invented; one that is gone is not new."""
         there = self.place.exists(log.entry_name(table, 0))
-        return not there and table not in self._format().get("tables", [table])
+        return not there and not self.layout.knows(table)
 
     def files(self, table: str, *, version: int | None = None) -> list[str]:
         """Paths of the live files of a table, to be read as one explicit list."""
@@ -279,6 +247,8 @@ class Lake:
             there = {field.name for field in fresh.schema().fields}
             wanted = DeltaSchema.from_arrow(SCHEMAS[table])
             lacking: list[Field] = [f for f in wanted.fields if f.name not in there]
+            if there != {field.name for field in wanted.fields}:
+                self.layout.mix(table)
             if lacking:
                 fresh.alter.add_columns(lacking, post_commithook_properties=_HOOKS)
                 fresh = self.open(table)

@@ -128,10 +128,10 @@ def publish(store: Store) -> Path:
 
 def _fill(con: duckdb.DuckDBPyConnection, store: Store) -> None:
     for table in SCHEMAS:
-        first = store.lake.schema_file(table)
+        first = store.lake.layout.schema_file(table)
         files = [*([str(first)] if first else []), *store.lake.files(table)]
         if files:
-            con.execute(view_sql(table, files))
+            con.execute(view_sql(table, files, uniform=store.lake.layout.is_uniform(table)))
     for name in LEDGER_TABLES:
         con.register(f"_{name}", store.ledger.arrow(name, without=HIDDEN.get(name, ())))
         con.execute(f"create table {name} as {ledger_select(name)}")

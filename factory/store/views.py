@@ -70,7 +70,7 @@ def attach(
 def _attach_lake(
     con: duckdb.DuckDBPyConnection, table: str, lake: Lake, version: int | None
 ) -> None:
-    first = lake.schema_file(table) if lake.place.local else None
+    first = lake.layout.schema_file(table) if lake.place.local else None
     attach_files(
         con,
         table,
@@ -78,6 +78,7 @@ def _attach_lake(
         lake.files(table, version=version),
         schema=SCHEMAS[table],
         first=str(first) if first else None,
+        uniform=lake.layout.is_uniform(table),
     )
 
 

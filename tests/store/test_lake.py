@@ -403,3 +403,63 @@ def test_an_older_duckdb_can_read_the_files_it_is_given(store: Store) -> None:
     (file,) = store.lake.files("prompts")
     assert duckdb.sql(f"select prompt_id from read_parquet('{file}')").fetchall() == [("a",)]
     assert pq.read_metadata(file).num_rows == 1
+
+
+# --- the columns of files ------------------------------------------------------------------------
+
+
+def test_a_file_with_other_columns_makes_every_file_be_asked_for_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = open_store(tmp_path / "ws", create=True)
+    made.append("prompts", prompts("a"), run_id="r")
+    assert made.lake.layout.is_uniform("prompts")
+    made.close()
+    # An older program, which does not know one of the columns, appends to the same lake.
+    without = SCHEMAS["prompts"].remove(SCHEMAS["prompts"].get_field_index("domain"))
+    with monkeypatch.context() as older:
+        older.setitem(SCHEMAS, "prompts", without)
+        old = open_store(tmp_path / "ws")
+        old.append("prompts", prompts("b"), run_id="r")
+        old.close()
+    again = open_store(tmp_path / "ws")
+    assert not again.lake.layout.is_uniform("prompts")
+    assert again.rows("select prompt_id, domain from prompts order by 1") == [
+        {"prompt_id": "a", "domain": None},
+        {"prompt_id": "b", "domain": None},
+    ]
+    again.close()
+
+
+def test_a_large_commit_is_several_files_sorted_by_bucket_and_one_transaction(
+    store: Store,
+) -> None:
+    count = 150_000
+    wide = "x" * 200
+    table = as_table("prompts", [])
+    columns = {
+        "prompt_id": pa.array([f"p{i:06d}" for i in range(count)]),
+        "pool": pa.repeat(pa.scalar("p"), count),
+        "messages": pa.repeat(pa.scalar(wide), count),
+        "bucket": pa.array([i % 64 for i in range(count)], pa.int16()),
+    }
+    table = pa.Table.from_arrays(
+        [columns.get(f.name, pa.nulls(count, f.type)) for f in table.schema], schema=table.schema
+    )
+    before = store.lake.version("prompts")
+    assert store.append("prompts", table, run_id="r", shard="s") == count
+    assert store.lake.version("prompts") == before + 1
+    files = store.lake.files("prompts")
+    assert len(files) == min(4, os.cpu_count() or 1)
+    held = [pq.read_table(file, columns=["bucket"]).column("bucket").to_pylist() for file in files]
+    assert all(buckets == sorted(buckets) for buckets in held)
+    (found,) = store.rows("select count(*) as n, count(distinct prompt_id) as ids from prompts")
+    assert found == {"n": count, "ids": count}
+    assert store.append("prompts", table, run_id="r", shard="s") == 0
+    # Half of the rows are there already: the file made beforehand is not the one that is kept.
+    more = table.slice(0, 100).set_column(
+        0, table.schema.field(0), pa.array([f"p{i:06d}" for i in range(149_950, 150_050)])
+    )
+    assert store.append("prompts", more, run_id="r") == 50
+    left = [p for p in (store.lake.place.path / "prompts").iterdir() if p.suffix == ".tmp"]
+    assert left == []
