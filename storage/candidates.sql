@@ -150,7 +150,8 @@ counted as (
 )
 select
   j.prompt_id, j.completion_id, j.model_id, j.judge, j.judge_kind, j.score, j.text_hash,
-  j.token_hash, j.n_tokens, j.n_chars, j.finish_reason, j.can_be_chosen, j.is_flagged, j.origin, j.retokenised,
+  j.token_hash, j.n_tokens, j.n_chars, j.finish_reason, j.can_be_chosen, j.is_flagged, j.origin,
+  j.retokenised,
   j.on_policy, j.lot, coalesce(n.n_scored, 0) as n_scored, j.bucket,
   coalesce(t.is_copy, false) as is_copy
 from joined j

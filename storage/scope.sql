@@ -11,7 +11,8 @@ drawn as (
     and d.bucket between $first_bucket and $last_bucket
 ),
 counted as (
-  select prompt_id, any_value(bucket) as bucket, count(*) as n_completions, count(score) as n_scored,
+  select
+    prompt_id, any_value(bucket) as bucket, count(*) as n_completions, count(score) as n_scored,
     coalesce(bool_or(is_flagged and score is not null), false) as any_flagged
   from scoped
   group by prompt_id

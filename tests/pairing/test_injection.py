@@ -99,8 +99,9 @@ def test_a_revision_is_drawn_with_the_answer_that_it_revises(world: Any) -> None
     drawn = world.completion(prompt, "A draft.", 0.0)
     row = next(c for c in world.rows["completions"] if c["completion_id"] == drawn)
     world.add(
-        "draws", draw_id="d", round=1, purpose="train", prompt_id=prompt, n=100, bucket=row["bucket"],
-        model_id=row["model_id"], params_id=row["params_id"], seed=row["seed"], run_id="run",
+        "draws", draw_id="d", round=1, purpose="train", prompt_id=prompt, n=100,
+        bucket=row["bucket"], model_id=row["model_id"], params_id=row["params_id"],
+        seed=row["seed"], run_id="run",
     )  # fmt: skip
     for parent in (drawn, "unknown"):
         revised = content_id("completion", f"revised {parent}")

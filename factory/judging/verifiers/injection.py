@@ -20,9 +20,9 @@ import unicodedata
 from collections.abc import Mapping
 
 from factory.judging.outcomes import Verdict, good
-from factory.judging.verifiers import _speech
+from factory.judging.verifiers import _signals, _speech
 
-VERSION = "1"
+VERSION = "2"
 
 _ZERO_WIDTH = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _LEET = str.maketrans("013457@$", "oieastas")
@@ -84,6 +84,18 @@ def found(text: str, *, asked: str = "") -> str:
         text: the completion.
         asked: the conversation; marks that stand in it may stand in the answer.
     """
+    seen = _found(text, asked)
+    if seen:
+        return seen
+    if _signals.invisible(text):
+        return "invisible_words"
+    # What cannot be read at first sight: another reading counts only where the prompt has none.
+    shown = _signals.revealed(text)
+    readings = [*([shown] if shown != text else []), *_signals.hidden(shown[:20_000])]
+    return next((f"hidden_{why}" for r in readings if (why := _found(r, asked))), "")
+
+
+def _found(text: str, asked: str) -> str:
     clean, prompt = plain(text), plain(asked)
     for name, pattern in _COMPILED_MARKS.items():
         if pattern.search(clean) and not pattern.search(prompt):
@@ -98,8 +110,30 @@ def found(text: str, *, asked: str = "") -> str:
     for name, pattern in _COMPILED_TELLS.items():
         if pattern.search(flat) and not pattern.search(prompt):
             return name
-    why = _neighbours(flat)
-    return why if why and not _neighbours(prompt) else ""
+    for name, sign in _SIGNS.items():
+        if sign.search(clean) and not sign.search(prompt):
+            return name
+    for reading in (_neighbours, _signs, _signals.other_language):
+        why = reading(flat)
+        if why and not reading(prompt):
+            return why
+    return ""
+
+
+_SIGNS = {
+    "writes_label": _signals.LABELS,
+    "fakes_turns": _signals.TURNS,
+    "hidden_words": _signals.HIDDEN,
+}
+
+
+def _signs(text: str) -> str:
+    """The first sentence whose signs go together."""
+    for sentence in _speech.SENTENCE.split(text):
+        why = _signals.together(sentence[:400].strip()) if sentence.strip() else ""
+        if why:
+            return why
+    return ""
 
 
 def _order_in(text: str, prompt: str) -> str:
