@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.errors import RecipeError, UserError
-from factory.judging import files, panels
+from factory.judging import files, panels, servers
 from factory.judging.files import Judge
 from factory.judging.front import ASKING
 from factory.judging.prices import priced
+from factory.judging.servers import by_weights
 from factory.judging.weights import digest
 from factory.judging.work import Source, source_of
 from factory.recipe.model import Judging
@@ -49,7 +50,18 @@ def _asking(store: Store, judge: Judge, judging: Judging) -> Source:
     chosen.api_keys()  # a key that is not set is said before anything is planned
     limited = judging.budget_usd is not None
     known = priced(chosen, name=endpoint, workspace=store.workspace, budget=limited)
-    return source_of(judge, endpoint=known, endpoint_name=endpoint)
+    if known.base_url is not None:
+        return source_of(judge, endpoint=known, endpoint_name=endpoint)
+    served, directory = by_weights(known, workspace=store.workspace)
+    options = dict(known.extra_body) | servers.meaning_of(known.settings) or None
+    return Source(
+        judge=judge,
+        judge_id=judge.identity(served.model, options),
+        endpoint=served,
+        endpoint_name=endpoint,
+        model=directory,
+        model_id=served.model,
+    )
 
 
 def _reward(store: Store, judge: Judge, judging: Judging) -> Source:
