@@ -39,7 +39,8 @@ class Device:
     name: str
     """Of its lease: `device:HOST/UUID` or `device:HOST/slot-0`."""
     visible: str = ""
-    """What CUDA_VISIBLE_DEVICES calls it; empty for a slot."""
+    """What CUDA_VISIBLE_DEVICES calls it: a number, which every library can read, or the UUID of a
+    part, which has no number. Empty for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ class Group:
     def env(self) -> dict[str, str]:
         """What the process is told: the GPUs that it may see."""
         visible = [device.visible for device in self.devices if device.visible]
-        return {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else {}
+        if not visible:
+            return {}
+        # nvidia-smi counts by bus; CUDA alone would count the fastest GPU first.
+        return {"CUDA_VISIBLE_DEVICES": ",".join(visible), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
     @property
     def names(self) -> str:
@@ -76,7 +80,7 @@ def gpus() -> list[Device]:
         known = [_named(word, found) for word in wanted if word]
         found = known[: known.index(None)] if None in known else known
     host = socket.gethostname()
-    return [Device(f"device:{host}/{uuid}", uuid) for _, uuid in (f for f in found if f)]
+    return [Device(f"device:{host}/{uuid}", number) for number, uuid in (f for f in found if f)]
 
 
 @contextmanager
@@ -151,7 +155,7 @@ def _take(
 
 
 def _listed() -> list[tuple[str, str]]:
-    """Index and UUID of each GPU, or of its MIG parts where it is cut up."""
+    """Number and UUID of each GPU, or twice the UUID of its MIG parts where it is cut up."""
     try:
         said = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True

@@ -244,12 +244,13 @@ def test_engines_on_a_cpu_share_its_cores_and_are_not_pinned(
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(crews.os, "cpu_count", lambda: 8)
-    slot, gpu = Group((Device("slot"),)), Group((Device("x", "GPU-1"), Device("y", "GPU-2")))
+    slot, gpu = Group((Device("slot"),)), Group((Device("x", "0"), Device("y", "1")))
     assert crews.environment(slot, workers=1) == {}
     assert crews.environment(slot, workers=2) == {
         "OMP_NUM_THREADS": "4", "VLLM_CPU_OMP_THREADS_BIND": "nobind"
     }  # fmt: skip
-    assert crews.environment(gpu, workers=2) == {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}
+    assert crews.environment(gpu, workers=2) == gpu.env
+    assert gpu.env["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert crews.together({"tensor_parallel_size": 4, "pipeline_parallel_size": 2}) == 8
 
 

@@ -39,17 +39,18 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smi(tmp_path, monkeypatch, LISTING)
 
 
-def seen(groups: list[devices.Group]) -> list[dict[str, str]]:
-    return [group.env for group in groups]
+def seen(groups: list[devices.Group]) -> list[str]:
+    assert all(g.env.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID") == "PCI_BUS_ID" for g in groups)
+    return [group.env.get("CUDA_VISIBLE_DEVICES", "") for group in groups]
 
 
 @pytest.mark.parametrize(
     ("allowed", "found"),
     [
-        (None, ["GPU-aaaa", "GPU-bbbb", "GPU-cccc"]),
-        ("2,0", ["GPU-cccc", "GPU-aaaa"]),
-        ("GPU-b", ["GPU-bbbb"]),
-        ("0,-1,1", ["GPU-aaaa"]),
+        (None, ["0", "1", "2"]),
+        ("2,0", ["2", "0"]),
+        ("GPU-b", ["1"]),
+        ("0,-1,1", ["0"]),
         ("", []),
     ],
 )
@@ -63,14 +64,14 @@ def test_only_the_gpus_that_this_process_may_see_are_taken(
 
 def test_a_gpu_that_is_cut_up_is_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smi(tmp_path, monkeypatch, CUT_UP)
-    assert [d.visible for d in devices.gpus()] == ["MIG-1111", "MIG-2222", "GPU-bbbb"]
+    assert [d.visible for d in devices.gpus()] == ["MIG-1111", "MIG-2222", "1"]
 
 
 def test_two_that_ask_at_once_share_no_gpu(three: None, ledger: Ledger) -> None:
     other = Ledger(ledger.url)
     with devices.hold(ledger, groups=2) as mine, devices.hold(other, groups=None) as theirs:
-        assert seen(mine) == [{"CUDA_VISIBLE_DEVICES": g} for g in ("GPU-aaaa", "GPU-bbbb")]
-        assert seen(theirs) == [{"CUDA_VISIBLE_DEVICES": "GPU-cccc"}]
+        assert seen(mine) == ["0", "1"]
+        assert seen(theirs) == ["2"]
         held = {row["name"] for row in ledger.table("leases")}
         host = socket.gethostname()
         assert held == {f"device:{host}/GPU-{x * 4}" for x in "abc"}
@@ -88,12 +89,12 @@ def test_a_group_has_all_of_its_gpus_or_none_and_gives_back_the_rest(
 ) -> None:
     other = Ledger(ledger.url)
     with devices.hold(ledger, groups=None, size=2) as mine:
-        assert seen(mine) == [{"CUDA_VISIBLE_DEVICES": "GPU-aaaa,GPU-bbbb"}]
+        assert seen(mine) == ["0,1"]
         with pytest.raises(LeaseHeld), devices.hold(other, size=2, wait_s=0):
             pass
         # The third GPU is held by neither: it was no whole group.
         with devices.hold(other, wait_s=0) as third:
-            assert seen(third) == [{"CUDA_VISIBLE_DEVICES": "GPU-cccc"}]
+            assert seen(third) == ["2"]
     other.close()
 
 
@@ -108,7 +109,7 @@ def test_without_gpus_there_are_slots_and_no_variable_is_set(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with devices.hold(ledger, groups=2) as two, devices.hold(ledger, groups=3) as three:
         assert len(two) == 2 and len(three) >= 1
-        assert seen(two) == [{}, {}]
+        assert seen(two) == ["", ""]
         names = [d.name for group in [*two, *three] for d in group.devices]
         assert len(set(names)) == len(names)
     with devices.hold(ledger) as one:
