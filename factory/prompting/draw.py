@@ -140,8 +140,8 @@ def draw_prompts(
         _POOL,
         {"run_id": run_id, "round": round, "purpose": purpose, "pools": list(pools)},
     )
-    past: dict[str, Past] = {}
     judge = steer.judge if steer else strata.judge if strata else ""
+    past: dict[str, Past] = {}
     if judge and purpose == "train":
         past = past_scores(store, run_id=run_id, round=round, judge=judge)
     most = reuse if not isinstance(reuse, bool) and purpose == "train" else None
@@ -149,33 +149,34 @@ def draw_prompts(
         rows, pools, past=past, strata=strata, most=most, purpose=purpose, round=round, seed=seed,
         reuse=bool(reuse),
     )  # fmt: skip
-    if used_up and not any(tickets.values()):
-        raise UserError(
-            f"every train prompt was drawn {most} times, which is the most that prompts.reuse "
-            "allows",
-            next=f"prefactory prompts add FILE --pool {next(iter(pools))}",
-        )
-    _there_are_some(store, tickets, purpose=purpose)
+    _there_are_some(store, tickets, purpose=purpose, most=most if used_up else None)
     if past and steer is not None:
         tickets = {p: _steered(t, past, steer, seed, round) for p, t in tickets.items()}
     parts = _parts(tickets, n=n, weights=pools, strata=strata)
     listed = sorted((t for each in tickets.values() for t in each), key=lambda ticket: ticket.order)
     chosen, notes = _take(listed, parts, n=n, purpose=purpose)
     notes += _unknown(strata, listed, purpose=purpose)
-    if used_up:
-        notes.append(
-            f"{used_up} train prompts were drawn {most} times, which is the most that reuse allows"
-        )
     reused = sum(ticket.times > 0 for ticket in chosen)
-    if reused:
-        notes.append(
-            f"{reused} of {len(chosen)} {purpose} prompts were drawn in an earlier round: "
-            "no fresh ones are left"
-        )
+    notes += _again(reused, of=len(chosen), used_up=used_up, most=most, purpose=purpose)
     ids = sorted(t.prompt_id for t in chosen)
     if past and steer is not None:
         notes += said(past, ids, judge=steer.judge)
     return Drawn(prompt_ids=ids, reused=reused, notes=notes)
+
+
+def _again(reused: int, *, of: int, used_up: int, most: int | None, purpose: str) -> list[str]:
+    """What a draw says of prompts that earlier rounds drew."""
+    notes: list[str] = []
+    if used_up:
+        notes.append(
+            f"{used_up} train prompts were drawn {most} times, which is the most that reuse allows"
+        )
+    if reused:
+        notes.append(
+            f"{reused} of {of} {purpose} prompts were drawn in an earlier round: "
+            "no fresh ones are left"
+        )
+    return notes
 
 
 def _tickets(
@@ -301,10 +302,20 @@ def shares_of(n: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 
 def _there_are_some(
-    store: Store, tickets: Mapping[str, Sequence[_Ticket]], *, purpose: str
+    store: Store,
+    tickets: Mapping[str, Sequence[_Ticket]],
+    *,
+    purpose: str,
+    most: int | None,
 ) -> None:
     if any(tickets.values()):
         return
+    if most is not None:
+        raise UserError(
+            f"every train prompt was drawn {most} times, which is the most that prompts.reuse "
+            "allows",
+            next=f"prefactory prompts add FILE --pool {next(iter(tickets))}",
+        )
     counted = store.rows(_POOLS)
     known = sorted({r["pool"] for r in counted})
     for pool in tickets:

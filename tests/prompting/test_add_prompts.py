@@ -62,7 +62,9 @@ def test_bad_rows_are_drops_with_reasons_and_the_rest_is_added(store: Store, jso
     drops = store.rows("select reason, detail, stage from drops")
     assert len(drops) == 9
     by_reason = {d["reason"]: json.loads(d["detail"]) for d in drops}
-    assert by_reason["malformed_json"] == {"file": "rows.jsonl", "row": 7, "evidence": "{broken"}
+    assert by_reason["malformed_json"] == {
+        "file": "rows.jsonl", "row": 7, "pool": "p", "evidence": "{broken",
+    }  # fmt: skip
     assert by_reason["duplicate"]["first"] == "rows.jsonl row 1"
 
 
@@ -161,6 +163,7 @@ def test_a_dry_run_counts_and_writes_nothing(store: Store, jsonl: Jsonl, tmp_pat
         "reason": "empty_prompt",
         "file": "rows.jsonl",
         "row": 2,
+        "pool": "p",
         "values": {"prompt": ""},
     }
 

@@ -240,7 +240,7 @@ def test_a_maker_that_writes_nothing_of_use_is_stopped_early_and_says_so(store: 
     report = made(store, "persona", 1000, generate=writer)
     assert report.added == 0
     assert len(writer.asked) == 64
-    assert "0 of 1000 prompts after 64 makings" in report.notes[-1]
+    assert "0 of 1000 prompts after 64 makings; dropped: 64 unparsed" in report.notes[-1]
     again = made(store, "persona", 1000, generate=writer)
     assert again.asked == 0
 

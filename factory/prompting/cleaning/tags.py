@@ -67,8 +67,9 @@ class Tagger:
         return sorted(self.found(text))
 
     def tag(self, row: MutableMapping[str, Any]) -> None:
-        """Write the tags of a row of `prompts`: of what its user says."""
-        row["tags"] = self.tags("\n".join(user_turns(json.loads(row["messages"]))))
+        """Write the tags of a row of `prompts`: of what its user says, where that is known."""
+        said = row.get("messages")
+        row["tags"] = self.tags("\n".join(user_turns(json.loads(said)))) if said else []
 
     def known(self, names: tuple[str, ...], *, where: str) -> None:
         """Refuse a name that is no category.

@@ -110,11 +110,14 @@ def make_prompts(
     report.dropped = rejects.counts
     adding.tell()
     if _there(report) < rows:
-        report.notes.append(
-            f"{_there(report)} of {rows} prompts after {tried} makings: the rest was dropped "
-            f"({', '.join(f'{n} {reason}' for reason, n in rejects.counts.most_common(4)) or '-'})"
-        )
+        report.notes.append(_short(report, rows=rows, tried=tried))
     return report
+
+
+def _short(report: MakeReport, *, rows: int, tried: int) -> str:
+    """Why a pool has fewer prompts than were asked for."""
+    why = ", ".join(f"{n} {reason}" for reason, n in report.dropped.most_common(4))
+    return f"{_there(report)} of {rows} prompts after {tried} makings; dropped: {why or 'none'}"
 
 
 def _there(report: MakeReport) -> int:
