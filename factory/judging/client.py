@@ -93,7 +93,8 @@ class Client:
     def __init__(
         self, endpoint: Endpoint, *, name: str, ledger: Ledger, budget_id: str | None, run_id: str
     ) -> None:
-        self.endpoint = endpoint
+        # Single calls have the full price, whatever the recipe has its judges do.
+        self.endpoint = endpoint.model_copy(update={"mode": "online"})
         self.name = name
         self.run_id = run_id
         self.pace = Pace(most=endpoint.max_concurrency)

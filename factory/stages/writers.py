@@ -180,12 +180,14 @@ class EndpointWriter:
 
     async def _ask(self, makings: Sequence[Making]) -> dict[str, Said]:
         from factory.judging.client import Client, call_of
+        from factory.judging.prices import priced
 
+        limited, workspace = self.budget_id is not None, self.store.workspace
         # Two makings of one pool may read the same; the seed tells their calls apart.
         calls = {m.making_id: call_of(self._body(m), replicate=m.seed) for m in makings}
         client = Client(
-            self.endpoint, name=self.name, ledger=self.store.ledger, budget_id=self.budget_id,
-            run_id=self.run_id,
+            priced(self.endpoint, name=self.name, workspace=workspace, budget=limited),
+            name=self.name, ledger=self.store.ledger, budget_id=self.budget_id, run_id=self.run_id,
         )  # fmt: skip
         try:
             kept = await self._kept([call.call_id for call in calls.values()])
