@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from factory.rows import SamplingParams, base_seed, content_id
 from factory.sampling.base import Sampler
 from factory.sampling.render import CharacterRenderer, Renderer, TemplateRejects
@@ -151,10 +153,16 @@ def _drop(shard: Shard, prompt_id: str, why: _Unaskable) -> dict[str, Any]:
     }
 
 
+_MESSAGES = """
+select prompt_id, any_value(messages) as messages
+from prompts
+semi join asked using (prompt_id)
+group by prompt_id
+"""
+
+
 def _messages(store: Store, prompt_ids: list[str]) -> dict[str, list[dict[str, str]]]:
-    rows = store.rows(
-        "select prompt_id, any_value(messages) as messages from prompts "
-        "where list_contains($ids, prompt_id) group by prompt_id",
-        {"ids": prompt_ids},
-    )
-    return {row["prompt_id"]: json.loads(row["messages"]) for row in rows}
+    with store.connect(mentioned_in=_MESSAGES) as con:
+        con.register("asked", pa.table({"prompt_id": pa.array(prompt_ids, pa.string())}))
+        found = con.execute(_MESSAGES).fetchall()
+    return {prompt_id: json.loads(messages) for prompt_id, messages in found}
