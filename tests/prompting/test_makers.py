@@ -183,6 +183,25 @@ def test_a_pool_is_filled_once_and_the_same_command_asks_nobody(store: Store, js
     }
 
 
+def test_self_instruct_is_shown_examples_and_gives_several_prompts_a_making(
+    store: Store, jsonl: Jsonl
+) -> None:
+    seeds(store, jsonl)
+
+    def four(making: Making) -> Said:
+        own = [f"<prompt>What is {making.making_id[:8]} {i}?</prompt>" for i in range(4)]
+        return Said(text="\n".join(own))
+
+    writer = Writer(four)
+    report = made(store, "self_instruct", 30, generate=writer)
+    assert report.added == 30
+    assert {len(making.parents) for making in writer.asked} == {6}
+    assert all(making.messages[1]["content"].count("<<<PROMPT") == 6 for making in writer.asked)
+    rows = store.rows("select prompt_id, making_id from made_prompts")
+    assert len({r["making_id"] for r in rows}) == 8, "four prompts a making, the last one in part"
+    assert made(store, "self_instruct", 30, generate=writer).asked == 0
+
+
 def test_lineage_leads_from_a_prompt_to_its_maker_parents_and_model(
     store: Store, jsonl: Jsonl
 ) -> None:
