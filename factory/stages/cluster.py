@@ -12,6 +12,7 @@ object store and a ledger in PostgreSQL. Nodes trust each other, as Ray itself d
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +126,9 @@ def pool(
     )
     if not ray.is_initialized():
         try:
+            _reach(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError) as failed:
+        except (OSError, ValueError) as failed:
             raise UserError(
                 f"there is no Ray cluster at {address}: {failed}", next="ray start --head"
             ) from failed
@@ -145,6 +147,13 @@ def pool(
     made: Pool[Shard, int] = Pool(range(count), Way(seats.open, seats.work, lambda a, b: None))
     seats.note = made.note
     return made
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _Seats:
