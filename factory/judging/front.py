@@ -73,9 +73,12 @@ class Thresholds(Strict):
 
 
 class Panel(Strict):
-    """Several judges and the rule that makes one verdict of theirs. No call is made."""
+    """Several judges and the rule that makes one verdict of theirs.
 
-    members: Annotated[tuple[str, ...], Field(min_length=2)]
+    No call is made, but by a panel `in_turn`: it asks its members itself, as far as is needed.
+    """
+
+    members: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of files in judges/."""
     rule: Rule = "mean"
     weights: dict[str, Annotated[float, Field(ge=0)]] | Literal["agreement"] = {}
@@ -89,15 +92,33 @@ class Panel(Strict):
     scale, or for pairs where its P(better) is further than this from a half."""
     absent: Literal["fail", "skip"] = "fail"
     """What a member without a verdict does: fail the panel's verdict, or leave it to the others."""
+    in_turn: bool = False
+    """Ask member after member, and no further than a prompt's pair needs. first_decisive: a cascade
+    in which the next member is asked where those before it did not decide; the last one decides.
+    mean: question after question (each aspect of each member), until best and worst are settled."""
+    stop: Annotated[float, Field(gt=0, le=1)] | None = None
+    """in_turn mean: a lead of this share of one question's scale settles. Without it only a lead
+    that the questions left cannot make good does, and the pair is the one of all questions."""
 
     @model_validator(mode="after")
     def _named(self) -> Panel:
         if len(set(self.members)) < len(self.members):
             raise ValueError("two members have one name")
+        self._turns()
+        if len(self.members) < 2 and not (self.in_turn and self.rule == "mean"):
+            raise ValueError("members: a panel has at least two")
         unknown = sorted(set(self.weights) - set(self.members)) if self.weighted else []
         if unknown:
             raise ValueError(f"weights: {unknown[0]!r} is no member")
         return self
+
+    def _turns(self) -> None:
+        if self.in_turn and self.rule not in ("mean", "first_decisive"):
+            raise ValueError("in_turn: only the rules mean and first_decisive ask in turn")
+        if self.in_turn and self.weights:
+            raise ValueError("in_turn: members that are asked in turn have no weights")
+        if self.stop is not None and not (self.in_turn and self.rule == "mean"):
+            raise ValueError("stop belongs to the rule mean with in_turn")
 
     @property
     def weighted(self) -> bool:

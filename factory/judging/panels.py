@@ -1,5 +1,7 @@
 """Panels at work: members' stored judgements are read, decided on, and become rows. No calls.
 
+(Panels that ask their members in turn are in `cheap_asking`.)
+
 A panel's id is made of its file, its members' ids and their weights, so a member that was edited or
 got other weights makes another panel. A verdict that is there stays; one that failed because a
 member was missing is made once more, as a further replicate, when the member has spoken.
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +24,10 @@ from factory.judging.panel import RELATIVE, UNBOUNDED, Member, decide, decide_pa
 from factory.judging.plan import Task, task_of
 from factory.judging.work import Commit, Source, row_of
 from factory.store import Store
+
+Rows = Sequence[Mapping[str, Any]]
+Decision = tuple[tuple[str, ...], Verdict, dict[str, object]]
+"""What is judged, the verdict, and what the members said."""
 
 PROMPTS_AT_ONCE = 2_000
 FEWEST = 30
@@ -71,6 +77,12 @@ def checked(panel: Panel, members: Sequence[Judge], *, name: str) -> None:
                 f"judges/{name}.md: {member.name} is of kind {kind} and cannot be a member",
                 next=f"edit judges/{name}.md",
             )
+        if panel.in_turn and panel.rule == "mean" and kind not in ("pointwise", "verifier"):
+            raise RecipeError(
+                f"judges/{name}.md: {member.name} is of kind {kind}, and only judges that score "
+                "answers one by one can be asked question after question",
+                next=f"edit judges/{name}.md: rule: first_decisive",
+            )
         if kind == "reward_model" and panel.rule not in UNBOUNDED:
             raise RecipeError(
                 f"judges/{name}.md: {member.name} scores without a scale, which rule "
@@ -104,27 +116,49 @@ def weights_of(store: Store, panel: Panel, *, name: str) -> dict[str, float]:
     return weights
 
 
-def judge_panel(store: Store, source: Source, completion_ids: Sequence[str], commit: Commit) -> int:
-    """Make the verdicts that a panel owes; returns how many it has in all."""
+def judge_panel(
+    store: Store, source: Source, completion_ids: Sequence[str], commit: Commit
+) -> None:
+    """Make the verdicts that a panel owes, from what its members have said."""
+    for part in parts(prompts_of(store, completion_ids), PROMPTS_AT_ONCE):
+        write(store, source, part, commit, decided=_decided)
+
+
+def write(
+    store: Store,
+    source: Source,
+    prompts: Sequence[Mapping[str, Any]],
+    commit: Commit,
+    *,
+    decided: Callable[[Mapping[str, Any], Rows, Source], Iterable[Decision]],
+) -> None:
+    """Append what is new of the verdicts on some prompts, in one commit."""
+    said = said_of(store, source, prompts)
+    made: list[dict[str, object]] = []
     planned = 0
-    for part in _parts(_prompts(store, completion_ids), PROMPTS_AT_ONCE):
-        known = [m.judge_id for m in source.members] + [source.judge_id]
-        rows = store.rows(_JUDGED, {"judges": known, "prompts": [p["prompt_id"] for p in part]})
-        by_prompt: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in rows:
-            by_prompt[row["prompt_id"]].append(row)
-        made: list[dict[str, object]] = []
-        for prompt in part:
-            verdicts = list(_decided(prompt, by_prompt[prompt["prompt_id"]], source))
-            planned += len(verdicts)
-            made += _fresh(prompt, verdicts, by_prompt[prompt["prompt_id"]], source)
-        commit.report.present += planned - commit.report.planned - len(made)
-        commit.report.planned = planned
-        commit(made)
-    return planned
+    for prompt in prompts:
+        rows = said[prompt["prompt_id"]]
+        verdicts = list(decided(prompt, rows, source))
+        planned += len(verdicts)
+        made += _fresh(prompt, verdicts, rows, source)
+    commit.report.planned += planned
+    commit.report.present += planned - len(made)
+    commit(made)
 
 
-def _prompts(store: Store, completion_ids: Sequence[str]) -> list[dict[str, Any]]:
+def said_of(
+    store: Store, source: Source, prompts: Sequence[Mapping[str, Any]]
+) -> Mapping[str, list[dict[str, Any]]]:
+    """Prompt -> the judgements of the panel's members, and its own."""
+    known = [m.judge_id for m in source.members] + [source.judge_id]
+    by_prompt: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in store.rows(_JUDGED, {"judges": known, "prompts": [p["prompt_id"] for p in prompts]}):
+        by_prompt[row["prompt_id"]].append(row)
+    return by_prompt
+
+
+def prompts_of(store: Store, completion_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Prompts with the ids of their completions."""
     import pyarrow as pa
 
     with store.connect(mentioned_in=_PROMPTS) as con:
@@ -132,43 +166,45 @@ def _prompts(store: Store, completion_ids: Sequence[str]) -> list[dict[str, Any]
         return con.sql(_PROMPTS).to_arrow_table().to_pylist()
 
 
-def _parts(items: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+def parts(items: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    """The items, a bounded number at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-_Decision = tuple[tuple[str, ...], Verdict, dict[str, object]]
-
-
 def _decided(
     prompt: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], source: Source
-) -> Iterator[_Decision]:
+) -> Iterator[Decision]:
     """Every verdict of one prompt, with what the members said."""
     spec = source.judge.front.panel
     assert spec is not None
     ids: list[str] = prompt["ids"]
-    voices = [_member(m, weight) for m, weight in zip(source.members, source.weights, strict=True)]
+    voices = [
+        member_of(m, weight) for m, weight in zip(source.members, source.weights, strict=True)
+    ]
     kinds = {m.judge.front.kind for m in source.members}
     said = {m.judge.name: [r for r in rows if r["judge_id"] == m.judge_id] for m in source.members}
     if kinds == {"pairwise"} and spec.rule not in RELATIVE - {"first_decisive"}:
         yield from _pairs(spec, voices, said, set(ids))
         return
-    scores = {m.judge.name: _scores(m, said[m.judge.name], set(ids)) for m in source.members}
+    scores = {m.judge.name: scores_of(m, said[m.judge.name], set(ids)) for m in source.members}
     for i, verdict in decide(spec, voices, scores, ids).items():
         heard = {n: s[i] for n, s in scores.items() if i in s}
-        yield (i,), verdict, _lineage(heard, said, {i})
+        yield (i,), verdict, lineage_of(heard, said, {i})
 
 
-def _member(member: Source, weight: float) -> Member:
+def member_of(member: Source, weight: float = 1.0) -> Member:
+    """A member's voice: its weight, and the ends of its scale."""
     front = member.judge.front
     compared = front.kind == "pairwise"
     low, high = (0.0, 1.0) if compared else (front.scale.min, front.scale.max)
     return Member(name=member.judge.name, weight=weight, low=low, high=high)
 
 
-def _lineage(
+def lineage_of(
     heard: Mapping[str, float], said: Mapping[str, Sequence[Mapping[str, Any]]], about: set[str]
 ) -> dict[str, object]:
+    """What each member said of some completions, and in which judgements."""
     return {
         name: {
             "score": heard.get(name),
@@ -191,22 +227,27 @@ def _pairs(
     voices: Sequence[Member],
     said: Mapping[str, Sequence[Mapping[str, Any]]],
     ids: set[str],
-) -> Iterator[_Decision]:
-    matches = {name: _matches(rows, ids) for name, rows in said.items()}
+) -> Iterator[Decision]:
+    matches = {name: matches_of(rows, ids) for name, rows in said.items()}
     for pair in sorted({pair for found in matches.values() for pair in found}):
         heard = {name: p for name, found in matches.items() if (p := found.get(pair)) is not None}
-        about = [r for rows in said.values() for r in rows if {*r["completion_ids"]} == {*pair}]
-        lineage: dict[str, object] = {
-            name: {
-                "p_first": heard.get(name),
-                "judgements": [r["judgement_id"] for r in about if r in said[name]],
-            }
-            for name in said
+        yield pair, decide_pair(spec, voices, heard), pair_lineage(heard, said, pair)
+
+
+def pair_lineage(
+    heard: Mapping[str, float], said: Mapping[str, Sequence[Mapping[str, Any]]], pair: Sequence[str]
+) -> dict[str, object]:
+    """What each member said of a pair, both orders combined, and in which judgements."""
+    return {
+        name: {
+            "p_first": heard.get(name),
+            "judgements": [r["judgement_id"] for r in rows if {*r["completion_ids"]} == {*pair}],
         }
-        yield pair, decide_pair(spec, voices, heard), lineage
+        for name, rows in said.items()
+    }
 
 
-def _matches(
+def matches_of(
     rows: Iterable[Mapping[str, Any]], ids: set[str]
 ) -> dict[tuple[str, str], float | None]:
     """Lower id, higher id -> P(the lower is better), orders combined; None where one failed."""
@@ -229,11 +270,11 @@ def _matches(
     return found
 
 
-def _scores(member: Source, rows: Sequence[Mapping[str, Any]], ids: set[str]) -> dict[str, float]:
+def scores_of(member: Source, rows: Sequence[Mapping[str, Any]], ids: set[str]) -> dict[str, float]:
     """The member's score of each completion: means over replicates, orders, then aspects."""
     if member.judge.front.kind == "pairwise":
         wins: dict[str, list[float]] = defaultdict(list)
-        for (low, high), p in _matches(rows, ids).items():
+        for (low, high), p in matches_of(rows, ids).items():
             if p is not None:
                 wins[low].append(p)
                 wins[high].append(1 - p)
@@ -256,7 +297,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _fresh(
     prompt: Mapping[str, Any],
-    verdicts: Sequence[_Decision],
+    verdicts: Sequence[Decision],
     rows: Sequence[Mapping[str, Any]],
     source: Source,
 ) -> list[dict[str, object]]:

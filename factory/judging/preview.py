@@ -51,19 +51,53 @@ def preview(
     made: list[Preview] = []
     for name in judges:
         source = source_for(store, name, judging)
-        done = JudgeReport(judge=name, judge_id=source.judge_id)
-        tasks = missing_tasks(
-            store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
-        )
-        if retry:
-            tasks += failed_tasks(store, source, completion_ids, retry, skip=tasks)
-        step = max(1, len(tasks) // SAMPLE)
-        bodies: list[dict[str, Any]] = []
-        if source.endpoint is not None:
-            for block in blocks_of(store, tasks[::step]):
-                bodies += [body_of(block, task, source) for task in block.tasks]
-        made.append(_preview(source, done, len(tasks), bodies))
+        spec = source.judge.front.panel
+        asked = source.members if spec is not None and spec.in_turn else (source,)
+        bills = [
+            _of_one(
+                store, one, completion_ids, judging, seed=seed, replicates=replicates, retry=retry
+            )
+            for one in asked
+        ]
+        made.append(bills[0] if asked[0] is source else _together(name, bills))
     return made
+
+
+def _together(name: str, bills: Sequence[Preview]) -> Preview:
+    """The bill of a panel that asks its members in turn, if it has to ask all of them all."""
+    return Preview(
+        judge=name,
+        planned=sum(b.planned for b in bills),
+        missing=sum(b.missing for b in bills),
+        calls=sum(b.calls for b in bills),
+        estimate_microusd=sum(b.estimate_microusd for b in bills),
+        most_microusd=sum(b.most_microusd for b in bills),
+        first=bills[0].first,
+    )
+
+
+def _of_one(
+    store: Store,
+    source: Source,
+    completion_ids: Sequence[str],
+    judging: Judging,
+    *,
+    seed: int,
+    replicates: int,
+    retry: Sequence[Status],
+) -> Preview:
+    done = JudgeReport(judge=source.judge.name, judge_id=source.judge_id)
+    tasks = missing_tasks(
+        store, source, completion_ids, judging, seed=seed, replicates=replicates, done=done
+    )
+    if retry:
+        tasks += failed_tasks(store, source, completion_ids, retry, skip=tasks)
+    step = max(1, len(tasks) // SAMPLE)
+    bodies: list[dict[str, Any]] = []
+    if source.endpoint is not None:
+        for block in blocks_of(store, tasks[::step]):
+            bodies += [body_of(block, task, source) for task in block.tasks]
+    return _preview(source, done, len(tasks), bodies)
 
 
 def _preview(

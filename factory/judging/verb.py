@@ -11,14 +11,23 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from factory.judging import asking, checking, files, panels, revising, rewarding
+from factory.judging import (
+    asking,
+    cheap_asking,
+    checking,
+    files,
+    panels,
+    revising,
+    rewarding,
+    servers,
+)
 from factory.judging.front import ASKING
 from factory.judging.plan import Candidate, Task, again, plan
 from factory.judging.sources import source_for
@@ -94,12 +103,21 @@ class Report:
         """The report as JSON."""
         return {report.judge: report.as_dict() for report in self.judges}
 
+    def of(self, source: Source) -> JudgeReport:
+        """The report of a judge, a new one where it has none yet."""
+        found = next((r for r in self.judges if r.judge_id == source.judge_id), None)
+        if found is None:
+            found = JudgeReport(judge=source.judge.name, judge_id=source.judge_id)
+            self.judges.append(found)
+        return found
+
     @property
     def made(self) -> int:
         """Judgements appended."""
         return sum(report.made for report in self.judges)
 
 
+@servers.keeping_servers
 def judge(
     store: Store,
     *,
@@ -138,33 +156,94 @@ def judge(
     """
     sources = sorted((source_for(store, name, judging) for name in judges), key=_turn)
     budget = _budget(store, judging, run_id=run_id, budget_id=budget_id)
+    how = _How(
+        store=store, judging=judging, run_id=run_id, seed=seed, replicates=replicates, retry=retry,
+        budget=budget, tell=on_progress,
+    )  # fmt: skip
     report = Report()
     ids, revised = list(completion_ids), list[str]()
     for source in sources:
         writes = source.judge.front.kind == "revise"
-        done = JudgeReport(judge=source.judge.name, judge_id=source.judge_id)
-        report.judges.append(done)
-        started = time.monotonic()
+        done, started = report.of(source), time.monotonic()
         keep = partial(revising.add, store, source=source, run_id=run_id, tokenise=tokenise)
-        commit = Commit(
-            store, source=source, run_id=run_id, report=done, tell=on_progress,
-            before=keep if writes else None,
-        )  # fmt: skip
+        commit = how.commit(source, done, before=keep if writes else None)
         asked = ids if writes else [*ids, *revised]
         try:
             if source.members:
-                panels.judge_panel(store, source, asked, commit)
+                _panel(source, asked, commit, how=how, report=report)
                 continue
-            tasks = missing_tasks(
-                store, source, asked, judging, seed=seed, replicates=replicates, done=done
-            )
-            tasks += failed_tasks(store, source, asked, retry, skip=tasks) if retry else []
-            _make(store, tasks, source=source, commit=commit, shard=judging.shard, budget=budget)
+            how.make(how.owed(source, asked, done=done), source=source, commit=commit)
             revised += revising.children(store, source, ids) if writes else []
         finally:
             done.seconds = round(time.monotonic() - started, 3)
             _note(log, done)
     return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """How a run asks: the same for every judge and for every member of a panel."""
+
+    store: Store
+    judging: Judging
+    run_id: str
+    seed: int
+    replicates: int
+    retry: Sequence[Status]
+    budget: str | None
+    tell: Callable[[int, int], None] | None
+
+    def commit(
+        self, source: Source, done: JudgeReport, *, before: Callable[..., object] | None = None
+    ) -> Commit:
+        return Commit(
+            self.store, source=source, run_id=self.run_id, report=done, tell=self.tell,
+            before=before,
+        )  # fmt: skip
+
+    def owed(
+        self,
+        source: Source,
+        completion_ids: Sequence[str],
+        *,
+        done: JudgeReport,
+        only: Callable[[Task], bool] | None = None,
+    ) -> list[Task]:
+        tasks = missing_tasks(
+            self.store, source, completion_ids, self.judging,
+            seed=self.seed, replicates=self.replicates, done=done, only=only,
+        )  # fmt: skip
+        if self.retry:
+            failed = failed_tasks(self.store, source, completion_ids, self.retry, skip=tasks)
+            tasks += [task for task in failed if only is None or only(task)]
+        return tasks
+
+    def make(self, tasks: Sequence[Task], *, source: Source, commit: Commit) -> None:
+        shard, budget = self.judging.shard, self.budget
+        _make(self.store, tasks, source=source, commit=commit, shard=shard, budget=budget)
+
+
+def _panel(
+    source: Source, completion_ids: Sequence[str], commit: Commit, *, how: _How, report: Report
+) -> None:
+    spec = source.judge.front.panel
+    if spec is None or not spec.in_turn:
+        panels.judge_panel(how.store, source, completion_ids, commit)
+        return
+
+    def ask(member: Source, ids: Sequence[str], only: Callable[[Task], bool]) -> None:
+        """A member answers what the panel asks; it has a report of its own."""
+        done, started = report.of(member), time.monotonic()
+        part = JudgeReport(judge=done.judge, judge_id=done.judge_id)
+        try:
+            tasks = how.owed(member, ids, done=part, only=only)
+            how.make(tasks, source=member, commit=how.commit(member, done))
+        finally:
+            done.planned += part.planned
+            done.present += part.present
+            done.seconds = round(done.seconds + time.monotonic() - started, 3)
+
+    cheap_asking.judge_in_turn(how.store, source, completion_ids, commit, ask=ask, retry=how.retry)
 
 
 def _turn(source: Source) -> int:
@@ -201,6 +280,7 @@ def missing_tasks(
     seed: int,
     replicates: int,
     done: JudgeReport,
+    only: Callable[[Task], bool] | None = None,
 ) -> list[Task]:
     """What the judge owes of these completions; `done` is told how much is there already."""
     found = _select(store, _CANDIDATES, completion_ids)
@@ -212,6 +292,7 @@ def missing_tasks(
         seed=seed,
         replicates=replicates,
     )
+    tasks = [task for task in tasks if only is None or only(task)]
     owed = set(store.missing("judgements", [task.judgement_id for task in tasks]))
     done.planned, done.present = len(tasks), len(tasks) - len(owed)
     return [task for task in tasks if task.judgement_id in owed]
@@ -229,7 +310,7 @@ def _make(
     if not tasks:
         return
     blocks = blocks_of(store, tasks)
-    if source.model is not None:
+    if source.model is not None and source.endpoint is None:
         rewarding.score_all(blocks, source=source, commit=commit, shard=shard)
         return
     if source.endpoint is None:
@@ -237,7 +318,9 @@ def _make(
             checking.check(block, source=source, commit=commit)
         return
     store.ledger.mark_in_doubt(is_dead=owner_is_dead)
-    asyncio.run(asking.ask(blocks, source=source, commit=commit, shard=shard, budget_id=budget))
+    with servers.answering(source, store, run_id=commit.run_id) as endpoint:
+        ready = replace(source, endpoint=endpoint)
+        asyncio.run(asking.ask(blocks, source=ready, commit=commit, shard=shard, budget_id=budget))
 
 
 def failed_tasks(

@@ -166,7 +166,7 @@ class Commit:
         self.report = report
         self._thresholds = source.judge.front.thresholds
         self._tell = tell
-        self._told = 0
+        self._told = report.cost_microusd
         self._before = before
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> None:

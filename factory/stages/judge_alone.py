@@ -43,12 +43,16 @@ def judge(
     }  # fmt: skip
     with run_by_hand(store, "judge", words) as run_id:
         progress.stage(0, f"judge {judge}")
+        asked = guarded(store, [judge])
         report = judge_completions(
-            store, judges=guarded(store, [judge]), completion_ids=ids, judging=settings, seed=seed,
+            store, judges=asked, completion_ids=ids, judging=settings, seed=seed,
             run_id=run_id, retry=again, on_progress=progress.advance,
             tokenise=models.tokeniser_of_answers(store),
         )  # fmt: skip
-    return {"run_id": run_id, **report.as_dict()[judge]}
+    found = report.as_dict()
+    # A panel that asks in turn: what its members were asked, and what that cost.
+    members = {name: found[name] for name in found if name not in asked}
+    return {"run_id": run_id, **found[judge], **({"members": members} if members else {})}
 
 
 def bill(

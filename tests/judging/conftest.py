@@ -60,7 +60,7 @@ def fill() -> Callable[..., list[str]]:
             prompts.append(
                 {
                     "prompt_id": prompt_id, "pool": "test", "messages": json.dumps(messages),
-                    "reference": reference, "constraints": constraints,
+                    "reference": reference, "constraints": constraints, "split": "train",
                     "bucket": bucket_of(prompt_id),
                 }
             )  # fmt: skip
