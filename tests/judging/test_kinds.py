@@ -273,7 +273,7 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        vocab_size=len(vocabulary), hidden_size=128, intermediate_size=256, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, num_labels=1,
         pad_token_id=0, bos_token_id=None, eos_token_id=1,
     )  # fmt: skip
@@ -427,3 +427,31 @@ def test_half_a_revision_is_none(
     rows = store.rows("select status, raw from judgements")
     assert {r["status"] for r in rows} == {"unparsed"}
     assert store.rows("select * from completions where origin = 'revised'") == []
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_vllm_gives_the_logits_that_transformers_gives(
+    tmp_path: Path, reward_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from factory.judging.front import Reward
+    from factory.judging.rewarding import Scorer
+
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    asked = [
+        [{"role": "user", "content": "What?"}, {"role": "assistant", "content": text}]
+        for text in ("Yes.", "A longer answer, of words.", "<|turn|>x", "z" * 400)
+    ]
+
+    def said(engine: str) -> list[Any]:
+        spec = Reward.model_validate({"engine": engine, "dtype": "float32"})
+        scorer = Scorer(reward_model, spec, log=tmp_path / f"{engine}.log")
+        try:
+            verdicts = scorer.score(asked)
+        finally:
+            scorer.close()
+        return [v.reason or v.score for v in verdicts]
+
+    one, other = said("vllm"), said("transformers")
+    assert one[:2] == pytest.approx(other[:2], abs=1e-4)
+    assert one[2:] == other[2:] == ["text_holds_special_tokens", "text_above_max_tokens"]
