@@ -110,18 +110,18 @@ def _sampling(store: Store, recipe: str | None, overrides: Sequence[str]) -> tup
 
 
 def _prompts(store: Store, *, pools: Sequence[str], split: str, limit: int | None) -> list[str]:
-    rows = store.rows(
+    found = store.query(
         "select prompt_id from prompts where split = $split and parent_completion_id is null "
         "and (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], pool)) "
         "order by 1 limit $limit",
         {"split": split, "pools": list(pools), "limit": limit or 2**62},
     )
-    if not rows:
+    if found.num_rows == 0:
         raise UserError(
             f"no prompt of split {split} in {', '.join(pools) or 'any pool'}",
             next="prefactory prompts add FILE",
         )
-    return [row["prompt_id"] for row in rows]
+    return found.column("prompt_id").to_pylist()
 
 
 def pair(
