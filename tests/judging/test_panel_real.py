@@ -21,7 +21,7 @@ group by all having count(*) = 2
 
 
 def _dawid_skene(votes: np.ndarray, *, rounds: int = 100) -> np.ndarray:
-    """P(first) of each item under Dawid and Skene's model, ties left out: votes are (items, judges)."""
+    """P(first) of each item under Dawid and Skene's model, ties left out: (items, judges)."""
     first, second = votes > 0.5, votes < 0.5
     said = np.maximum(1, (first | second).sum(axis=1))
     p = np.clip(first.sum(axis=1) / said, 0.01, 0.99)
