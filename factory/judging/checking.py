@@ -8,6 +8,9 @@ from factory.judging import isolate, verifiers
 from factory.judging.plan import Task
 from factory.judging.work import Block, Commit, Source, messages_of, row_of
 
+SPREAD = 2_000
+"""Texts from which on several processes are faster, their start included."""
+
 
 def check(block: Block, *, source: Source, commit: Commit) -> None:
     """Verify a block of completions in one commit."""
@@ -16,7 +19,7 @@ def check(block: Block, *, source: Source, commit: Commit) -> None:
     items = [
         (_prompt(block, task, front.verifier_args), block.shown(task)[0]) for task in block.tasks
     ]
-    if verifier.isolated:
+    if verifier.isolated or len(items) >= SPREAD:
         verdicts = isolate.verify_all(verifier.name, items, timeout_s=front.timeout_s)
     else:
         verdicts = [verifier(prompt, text) for prompt, text in items]
