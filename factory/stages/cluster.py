@@ -12,8 +12,11 @@ object store and a ledger in PostgreSQL. Nodes trust each other, as Ray itself d
 from __future__ import annotations
 
 import logging
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +130,8 @@ def pool(
     if not ray.is_initialized():
         try:
             _reach(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            with _own_signals():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         except (OSError, ValueError) as failed:
             raise UserError(
                 f"there is no Ray cluster at {address}: {failed}", next="ray start --head"
@@ -147,6 +151,16 @@ def pool(
     made: Pool[Shard, int] = Pool(range(count), Way(seats.open, seats.work, lambda a, b: None))
     seats.note = made.note
     return made
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; whoever stops a run means the run."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if main and before is not None:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _reach(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,9 +73,11 @@ def test_a_node_that_is_killed_half_way_loses_no_row_and_doubles_none(
     )
     crew = Crew(store, settings, run_id="r", log=lambda name: tmp_path / name, note=notes.append)
     both = threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
     try:
         crew.begin(shards)
         assert crew.sample(shards[0]) == 8
+        assert signal.getsignal(signal.SIGTERM) == before, "a run is stopped as without Ray"
         while crew._workers is not None and crew._workers.workers < 2 and not both.wait(0.1):
             pass
         crew.sample(shards[1])
