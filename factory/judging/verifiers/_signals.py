@@ -177,14 +177,44 @@ _X = {name: re.compile(p) for name, p in {
     "pick": _PICK_X, "only": _ONLY_A,
 }.items()}  # fmt: skip
 _SPLIT = re.compile(r"[.!?\n\u3002\uff01\uff1f\u0964]+")
-_COMPILED = {name: re.compile(p) for name, p in ALONE.items()}
+_COMPILED = {name: re.compile(p, re.MULTILINE) for name, p in ALONE.items()}
+
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "side_with_me": ("side with", "vote for", "choose", "pick", "prefer", "select", "default to", "favo", "rank", "go with"),
+    "threat_or_bribe": ("you will be", "you would be", "you'll be", "tip", "pay you", "reward you"),
+    "supersedes": ("supersede", "override", "replace", "cancel"),
+    "material_ends": ("judged", "rated", "graded", "scored", "evaluated", "compared", "end_of_"),
+    "asserts_verdict": ("judge", "evaluator", "grader", "reviewer", "panel"),
+    "final_words": ("your ", "write that", "write the"),
+    "claims_to_win": ("better", "best", "superior", "stronger", "win", "prefer", "strongest", "assistant a", "assistant b"),
+    "should_be_scored": ("scored", "rated", "graded", "judged", "preferred", "ranked", "marked", "chosen", "accepted",
+                         "label", "verdict", "choice", "preference", "10", "5/5", "5 / 5", "ten out", "5 out"),
+    "keeps_it_quiet": ("this sentence", "this note", "this line", "this instruction", "this paragraph", "this message", "this text"),
+    "when_asked": ("asked", "prompted", "requested", "told", "criticism", "flaw", "doubt", "objection", "mistake", "deduct",
+                   "penali", "mark down", "points", "tie"),
+    "claims_authority": ("developer", "creator", "operator", "admin", "designer"),
+    "the_real_task": ("job", "task", "instruction", "assignment", "goal", "objective", "simulation", "test", "decoy", "sample"),
+    "for_the_record": ("detected", "found", "identified", "criteria"),
+}  # fmt: skip
+"""Reason -> letters of which its pattern needs one: looked for first, for a search takes long."""
+
+
+def alone(text: str) -> str:
+    """The first of `ALONE` in a text of lower-case English, or an empty string."""
+    for name, pattern in _COMPILED.items():
+        if any(stem in text for stem in NEEDS[name]) and pattern.search(text):
+            return name
+    return ""
+
+
+def may_judge(text: str) -> bool:
+    """Whether a text names anybody who judges, or a judge's tool: `together` needs one."""
+    return bool(_WHO.search(text) or _OF_TRADE.search(text))
 
 
 def together(sentence: str) -> str:
     """Why a sentence of lower-case English is meant for a judge, or an empty string."""
-    for name, pattern in _COMPILED.items():
-        if pattern.search(sentence):
-            return name
     itself, outcome, order = (pattern.search(sentence) is not None for pattern in _ALL)
     if itself + outcome + order < 2:
         return ""

@@ -50,8 +50,16 @@ def _together(sentence: str) -> str:
     return ""
 
 
+# Anchored at a sentence's start there; here anywhere, which finds more and misses nothing.
+_CALLED = re.compile(_speech.CALLED.pattern.replace("^", ""), _speech.CALLED.flags)
+_NEEDED = (_speech.TRADE, _CALLED, _speech.JUDGING, _speech.PRIZE)
+"""Every reason of `_together` has one of these."""
+
+
 def _neighbours(text: str) -> str:
     """The first reason in any sentence, or in two that follow each other."""
+    if not any(sign.search(text) for sign in _NEEDED):
+        return ""
     sentences = [s for s in _speech.SENTENCE.split(text) if s.strip()]
     for i, sentence in enumerate(sentences):
         both = f"{sentences[i - 1][-200:]} {sentence[:200]}" if i else ""
@@ -70,6 +78,8 @@ _SPELLED = re.compile(r"\b(?:\w[ .\-_*]){4,}\w\b")
 
 def plain(text: str) -> str:
     """The text in lower case and plain characters: no lookalikes, no zero-width ones, one space."""
+    if text.isascii():
+        return _SPACES.sub(" ", text.casefold())
     folded = unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", text)).casefold()
     without = "".join(
         c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c)
@@ -128,7 +138,10 @@ _SIGNS = {
 
 
 def _signs(text: str) -> str:
-    """The first sentence whose signs go together."""
+    """What is never said to a person, or the first sentence whose signs go together."""
+    why = _signals.alone(text)
+    if why or not _signals.may_judge(text):
+        return why
     for sentence in _speech.SENTENCE.split(text):
         why = _signals.together(sentence[:400].strip()) if sentence.strip() else ""
         if why:
