@@ -22,7 +22,7 @@ from factory.judging.outcomes import Verdict, failed, good, preference
 from factory.judging.panels import Decision, Rows
 from factory.judging.plan import Task
 from factory.judging.work import Commit, Source
-from factory.rows import Status
+from factory.rows import Status, content_id, share_of
 from factory.store import Store
 
 PROMPTS_AT_ONCE = 5_000
@@ -145,15 +145,20 @@ def _spec(source: Source) -> Panel:
 # --- mean: question after question ----------------------------------------------------------------
 
 
-def _questions(source: Source) -> list[tuple[int, str]]:
-    return [(k, aspect) for k, m in enumerate(source.members) for aspect in m.judge.aspects]
+def _questions(source: Source, prompt: Mapping[str, Any]) -> list[tuple[int, str]]:
+    listed = [(k, aspect) for k, m in enumerate(source.members) for aspect in m.judge.aspects]
+    if _spec(source).order == "drawn":
+        listed.sort(
+            key=lambda q: (share_of(content_id("question", list(q)), prompt["prompt_id"]), q)
+        )
+    return listed
 
 
 def _turn(
     prompt: Mapping[str, Any], rows: Rows, source: Source, open_to: Callable[[int, str, Rows], bool]
 ) -> cheap.Turn:
     """The next turn of a prompt; `open_to` says which failed answers are asked for once more."""
-    questions = _questions(source)
+    questions = _questions(source, prompt)
     by: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         by[row["judge_id"], row["aspect"], row["completion_id"] or ""].append(row)
@@ -188,7 +193,7 @@ def _question(
     if not turn.ask:
         return None
     tried.update((turn.question, i) for i in turn.ask)
-    member, aspect = _questions(source)[turn.question]
+    member, aspect = _questions(source, prompt)[turn.question]
     return _Want(member=member, ids=turn.ask, aspect=aspect)
 
 

@@ -99,6 +99,9 @@ class Panel(Strict):
     stop: Annotated[float, Field(gt=0, le=1)] | None = None
     """in_turn mean: a lead of this share of one question's scale settles. Without it only a lead
     that the questions left cannot make good does, and the pair is the one of all questions."""
+    order: Literal["file", "drawn"] = "file"
+    """in_turn mean: questions in the order of the files, or in one that is drawn by hash for each
+    prompt, so that no question decides more prompts than another."""
 
     @model_validator(mode="after")
     def _named(self) -> Panel:
@@ -117,8 +120,9 @@ class Panel(Strict):
             raise ValueError("in_turn: only the rules mean and first_decisive ask in turn")
         if self.in_turn and self.weights:
             raise ValueError("in_turn: members that are asked in turn have no weights")
-        if self.stop is not None and not (self.in_turn and self.rule == "mean"):
-            raise ValueError("stop belongs to the rule mean with in_turn")
+        questions = self.in_turn and self.rule == "mean"
+        if (self.stop is not None or self.order != "file") and not questions:
+            raise ValueError("stop and order belong to the rule mean with in_turn")
 
     @property
     def weighted(self) -> bool:

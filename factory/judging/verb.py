@@ -251,6 +251,17 @@ def _turn(source: Source) -> int:
     return 2 if source.members else source.judge.front.kind != "revise"
 
 
+def without_members(judges: Sequence[str], *, keep: str, workspace: Path) -> list[str]:
+    """The judges, without those that a panel among them asks in turn; `keep` stays.
+
+    A recipe lists such a member where it decides at the gate; asked about everything it would cost
+    what the panel saves.
+    """
+    spoken = [files.load(name, workspace=workspace).front.panel for name in judges]
+    asked = {m for panel in spoken if panel is not None and panel.in_turn for m in panel.members}
+    return [name for name in judges if name == keep or name not in asked]
+
+
 def guarded(store: Store, judges: Sequence[str]) -> list[str]:
     """The judges, and with them the verifier `injection` where one of them asks a model.
 

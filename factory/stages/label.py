@@ -29,10 +29,14 @@ def judge(run: Run, round: int, wave: int = 0) -> dict[str, Any]:
 
     The held-out answers are scored by the gate's judge alone.
     """
-    from factory.judging.verb import guarded
+    from factory.judging.verb import guarded, without_members
 
     def work() -> dict[str, Any]:
-        judges = guarded(run.store, run.recipe.judging.judges)
+        recipe = run.recipe
+        names = without_members(
+            recipe.judging.judges, keep=recipe.pair_judge, workspace=run.store.workspace
+        )
+        judges = guarded(run.store, names)
         train = score(run, round, ["train"], judges)
         if wave:
             return {"train": train}

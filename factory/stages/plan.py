@@ -22,10 +22,17 @@ def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
     Raises:
         RecipeError: when a judge, a strategy or a setting of a stage cannot be used.
     """
+    from factory.judging.verb import without_members
+
     check_settings(recipe, workspace=workspace)
     sampled = recipe.prompts.per_round * _answers(recipe)
     held_out = recipe.gate.prompts * recipe.gate.samples
-    judges = [_judge(recipe, name, sampled, held_out, workspace) for name in recipe.judging.judges]
+    names = recipe.judging.judges
+    training = without_members(names, keep=recipe.pair_judge, workspace=workspace)
+    judges = [
+        _judge(recipe, name, sampled if name in training else 0, held_out, workspace)
+        for name in names
+    ]
     strategies = [recipe.pairing.strategy, *([recipe.pairing.sft] if recipe.pairing.sft else [])]
     return {
         "recipe": recipe.name,
@@ -95,13 +102,27 @@ def check_gate_judge(recipe: Recipe, *, workspace: Path) -> None:
     """
     from factory.judging.files import load as load_judge
 
-    kind = load_judge(recipe.gate_judge, workspace=workspace).front.kind
+    front = load_judge(recipe.gate_judge, workspace=workspace).front
+    kind = front.kind
+    if front.panel is not None and front.panel.in_turn:
+        raise RecipeError(
+            f"gate.judge: {recipe.gate_judge!r} asks no more than a pair needs; the gate needs the "
+            "score of every answer",
+            next=f"--set gate.judge={front.panel.members[-1]}, and list it in judging.judges",
+        )
     if kind in ("pairwise", "listwise", "revise", "human"):
         raise RecipeError(
             f"gate.judge: {recipe.gate_judge!r} is {kind}; the gate needs a verifier or a "
             "pointwise judge, whose scores of two models can be compared",
             next="--set gate.judge=NAME",
         )
+
+
+def _in_turn(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
+    """The bill of a panel that asks its members itself, if it has to ask all of them all."""
+    calls = sum(member["calls"] for member in members)
+    dollars = sum(member["estimated_usd"] for member in members)
+    return members[0] | {"judge": name, "kind": "panel", "calls": calls, "estimated_usd": dollars}
 
 
 def _judge(
@@ -113,6 +134,10 @@ def _judge(
 
     judge = load(name, workspace=workspace)
     front = judge.front
+    if front.panel is not None and front.panel.in_turn:
+        return _in_turn(
+            name, [_judge(recipe, member, sampled, 0, workspace) for member in front.panel.members]
+        )
     items = sampled + (2 * held_out if name == recipe.gate_judge else 0)
     calls = 0
     if front.kind == "pointwise":

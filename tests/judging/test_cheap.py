@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from factory.errors import RecipeError
 from factory.judging import cheap
 from factory.judging.preview import preview
-from factory.judging.verb import Report, judge
+from factory.judging.verb import Report, judge, without_members
 from factory.pairing import Scope, build_pairs
+from factory.recipe import load
 from factory.recipe.model import Judging
+from factory.stages.plan import check_gate_judge
 from factory.store import Store
 
 Fill = Callable[..., list[str]]
@@ -302,13 +304,52 @@ def test_the_bill_of_a_panel_that_asks_is_that_of_all_its_members(
     assert (bill.calls, bill.most_microusd > 0) == (2 + 8, True)
 
 
+def test_a_drawn_order_asks_other_questions_first_of_other_prompts(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    server.brain = _rated
+    _write(store, "rater", RATER)
+    _write(store, "drawn", _panel("mean", "rater", more=", stop: 0.5, order: drawn"))
+    ids = fill(store, [(f"q{n}", ["8-8-8-8", "0-0-0-0"]) for n in range(24)])
+    _run(store, "drawn", ids, judging(server.url, judges=["drawn"]))
+    rows = store.rows(
+        "select aspect, count(distinct prompt_id) as prompts, count(*) as answers "
+        "from judgements where judge = 'rater' group by aspect"
+    )
+    assert {row["aspect"] for row in rows} == set(ASPECTS)
+    assert sum(row["prompts"] for row in rows) == 24
+    assert sum(row["answers"] for row in rows) == 48
+
+
+def test_a_member_that_is_listed_for_the_gate_is_asked_by_its_panel_alone(store: Store) -> None:
+    _write(store, "sparing", _panel("mean", "ultrafeedback"))
+    listed = ("sparing", "ultrafeedback", "gsm8k")
+    found = without_members(listed, keep="sparing", workspace=store.workspace)
+    assert found == ["sparing", "gsm8k"]
+    found = without_members(listed, keep="ultrafeedback", workspace=store.workspace)
+    assert found == list(listed)
+
+
+def test_a_panel_that_asks_what_a_pair_needs_is_no_judge_for_the_gate(store: Store) -> None:
+    _write(store, "sparing", _panel("mean", "ultrafeedback"))
+    recipe = load(
+        "llm-judge",
+        overrides=['judging.judges=["sparing"]', "pairing.judge=null", "gate.judge=null"],
+    )
+    with pytest.raises(RecipeError, match="asks no more than a pair needs"):
+        check_gate_judge(recipe, workspace=store.workspace)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (_panel("borda", "rater", "rater2"), "only the rules mean and first_decisive ask in turn"),
         (_panel("mean", "pairwise", "rater"), "only judges that score answers one by one"),
         (_panel("first_decisive", "rater"), "a panel has at least two"),
-        (_panel("first_decisive", "rater", "pairwise", more=", stop: 0.5"), "stop belongs to"),
+        (
+            _panel("first_decisive", "rater", "pairwise", more=", stop: 0.5"),
+            "stop and order belong to",
+        ),
         (_panel("mean", "rater", more=", weights: {rater: 2}"), "have no weights"),
     ],
 )
