@@ -49,7 +49,7 @@ class Judging(Section):
     endpoints: dict[str, Endpoint] = Field(default_factory=dict)
     assign: dict[str, str] = Field(default_factory=dict)
     """Judge -> endpoint; a judge that is absent uses the only endpoint."""
-    models: dict[str, str] = {}
+    models: dict[str, str] = Field(default={})
     """Reward model's judge -> directory of its weights."""
     budget_usd: float | None = Field(default=None, ge=0)
     comparisons: int = Field(default=4, gt=0)
