@@ -37,6 +37,7 @@ from factory.store import Store, open_store
 from factory.training.starter import StarterSpec, make_starter
 
 HERE = Path(__file__).resolve().parent
+CONSTRAINTS = HERE.parent / "constraints.txt"
 TURN = 256
 """Prompts a turn, whose samples are one shard and one call of `generate`."""
 ENGINE = {
@@ -93,6 +94,8 @@ class Other:
             self.process = subprocess.Popen(
                 list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out,
                 env={**os.environ, **QUIET}, text=True,
+                # As our engine is: a kernel that shares time by session shares it alike.
+                start_new_session=True,
             )  # fmt: skip
         self.start = self._read()["seconds"]
 
@@ -354,7 +357,18 @@ def _distilabel(folder: Path) -> list[str] | None:
         here = next(p for p in sys.path if p.endswith("site-packages"))
         steps = [
             [uv, "venv", "-q", "-p", sys.executable, str(python.parent.parent)],
-            [uv, "pip", "install", "-q", "-p", str(python), "--no-deps", "distilabel"],
+            [
+                uv,
+                "pip",
+                "install",
+                "-q",
+                "-p",
+                str(python),
+                "-c",
+                str(CONSTRAINTS),
+                "distilabel",
+                "requests",
+            ],
         ]
         if any(subprocess.run(step, check=False).returncode for step in steps):
             print("distilabel: cannot be installed here", file=sys.stderr)
