@@ -57,7 +57,8 @@ def settle(
         settled = len(tops) == len(lows) == 1 and tops != lows
         if asked == questions or settled:
             kept = tops | lows if settled and asked < questions else set(rest)
-            scores = {i: sums[i] / asked for i in rest if i in kept}
+            # Rounded, because a tie must stay one: sums of shares differ in their last bit.
+            scores = {i: round(sums[i] / asked, 12) for i in rest if i in kept}
             return Turn(scores=scores, asked=asked)
         rest = [i for i in rest if i in tops | lows]
         lacking = tuple(i for i in rest if len(said[i]) <= asked)

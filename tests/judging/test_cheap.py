@@ -90,6 +90,14 @@ def test_who_was_put_out_comes_back_when_the_one_that_put_it_out_gets_no_verdict
     assert max(turn.scores, key=lambda i: turn.scores[i]) == "middle"
 
 
+def test_answers_of_equal_sums_stay_equal_whatever_their_parts_are() -> None:
+    answers: dict[str, list[float | None]] = {
+        "a": [8 / 9, 3 / 9, 1 / 9, 6 / 9], "b": [5 / 9, 6 / 9, 4 / 9, 3 / 9],
+    }  # fmt: skip
+    turn, _ = _play(answers, {"a", "b"}, None)
+    assert turn.scores["a"] == turn.scores["b"]
+
+
 def test_a_prompt_of_which_nothing_may_be_chosen_is_not_asked_about() -> None:
     assert cheap.settle({"a": [], "b": []}, questions=2, may_win=()) == cheap.Turn()
     assert cheap.settle({"a": []}, questions=2) == cheap.Turn()
