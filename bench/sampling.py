@@ -210,11 +210,11 @@ def make(path: Path, count: int) -> None:
 def against_bare(ours: Ours, *, prompts: int, peers: Path | None) -> list[Line]:
     """Tokens a second of both sides, turn by turn, and of what else can be had."""
     others = {"bare": Other([sys.executable, __file__, "--bare", str(ours.model)], ours.log)}
-    words = _distilabel(peers) if peers else None
-    if words:
-        others["distilabel"] = Other([*words, str(ours.model)], ours.log)
     warm = ours.shards(first=prompts, prompts=TURN)
     shards = ours.shards(first=0, prompts=prompts)
+    peer = _opened(peers, ours, warm[0]) if peers else None
+    if peer is not None:
+        others["distilabel"] = peer
     spent: dict[str, float] = {}
     tokens: dict[str, float] = {}
     with ours.crew(workers=1) as crew:
@@ -345,6 +345,21 @@ def cleaning(folder: Path, *, prompts: int) -> list[Line]:
 
 
 # --- distilabel ----------------------------------------------------------------------------------
+
+
+def _opened(folder: Path, ours: Ours, warm: Shard) -> Other | None:
+    """distilabel's side, where it gets as far as an answer."""
+    words = _distilabel(folder)
+    if words is None:
+        return None
+    try:
+        other = Other([*words, str(ours.model)], ours.log)
+        other.turn(ours.asked(warm, exact=False))
+    except (RuntimeError, BrokenPipeError):
+        last = ours.log.read_text(errors="replace").strip().splitlines()[-1]
+        print(f"distilabel: its vLLM step fails here: {last}", file=sys.stderr)
+        return None
+    return other
 
 
 def _distilabel(folder: Path) -> list[str] | None:

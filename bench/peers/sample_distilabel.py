@@ -13,7 +13,6 @@ from typing import Any
 
 ENGINE = {
     "enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192,
-    "seed": 0,
 }  # fmt: skip
 
 
@@ -29,7 +28,9 @@ def main(model: str) -> None:
         print(vllm.__version__)
         return
     began = time.perf_counter()
-    llm: Any = vLLM(model=model, dtype="float32", extra_kwargs=ENGINE)
+    llm: Any = vLLM(
+        model=model, dtype="float32", extra_kwargs=ENGINE, disable_cuda_device_placement=True
+    )
     llm.load()
     told.write(json.dumps({"seconds": time.perf_counter() - began}) + "\n")
     told.flush()
