@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.errors import RecipeError
+from factory.errors import BudgetExhausted, RecipeError
 from factory.judging import cheap
 from factory.judging.preview import preview
 from factory.judging.verb import Report, judge, without_members
@@ -299,6 +299,28 @@ def test_an_answer_that_failed_is_asked_for_again_where_a_retry_is_asked_for(
     _run(store, "sparing", ids, section, retry=["unparsed"])
     rows = store.rows("select max(score) as best from judgements where judge = 'sparing'")
     assert rows == [{"best": 1.0}]
+
+
+def test_a_run_that_ends_between_turns_goes_on_where_it_was(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    server.brain = _rated
+    _write(store, "rater", RATER)
+    _write(store, "sparing", _panel("mean", "rater"))
+    texts = ["8-7-8-8", "0-1-0-0", "4-4-4-4"]
+    ids = fill(store, [(f"q{n}", texts) for n in range(4)])
+    stops = 0
+    for step in range(40):
+        budget = 0.003 + 0.0015 * step
+        section = judging(server.url, judges=["sparing"], budget_usd=budget, max_concurrency=1)
+        try:
+            _run(store, "sparing", ids, section)
+            break
+        except BudgetExhausted:
+            stops += 1
+    assert stops >= 2
+    assert len(server.bodies) == len(server.billed)
+    assert _pairs(store, "sparing") == {(ids[k], ids[k + 1]) for k in range(0, 12, 3)}
 
 
 def test_the_bill_of_a_panel_that_asks_is_that_of_all_its_members(
