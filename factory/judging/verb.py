@@ -49,10 +49,20 @@ semi join wanted w on w.completion_id = c.completion_id
 semi join prompts p on p.prompt_id = c.prompt_id
 """
 _FAILED = """
+with asked as (
+  select u.judgement_id
+  from (
+    select judgement_id, unnest(completion_ids) as completion_id
+    from judgements where judge_id = $judge_id
+  ) u
+  left join (select distinct completion_id from wanted) w using (completion_id)
+  group by u.judgement_id
+  having count(*) = count(w.completion_id)
+)
 select j.prompt_id, j.completion_ids, j.aspect, j.replicate, j.bucket
 from judgements j
+semi join asked using (judgement_id)
 where j.judge_id = $judge_id
-  and list_has_all((select list(completion_id) from wanted), j.completion_ids)
 qualify row_number() over (
     partition by j.completion_ids, j.aspect order by j.replicate desc
   ) = 1
