@@ -348,7 +348,7 @@ def cleaning(folder: Path, *, prompts: int) -> list[Line]:
 
 
 def _opened(folder: Path, ours: Ours, warm: Shard) -> Other | None:
-    """distilabel's side, where it gets as far as an answer."""
+    """Distilabel's side, where it gets as far as an answer."""
     words = _distilabel(folder)
     if words is None:
         return None
