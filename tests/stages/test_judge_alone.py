@@ -60,7 +60,7 @@ def test_retry_asks_again_where_there_was_no_answer_and_only_there(
     assert bill["calls"] == failed
     for made in (failed, 0):
         assert json.loads(typed(store, server, "--retry", "error", "--json"))["made"] == made
-    assert {s["n_judgements"] for s in store.rows("from scores")} == {4}
+    assert {s["n_judgements"] for s in store.rows("from scores where kind = 'pointwise'")} == {4}
 
 
 def test_a_stage_that_is_done_again_asks_once_more_where_there_was_no_answer(
@@ -83,7 +83,7 @@ def test_a_stage_that_is_done_again_asks_once_more_where_there_was_no_answer(
     assert 0 < failed < 24
     server.fault = lambda key, tries: None
     assert [scored()["made"] for _ in range(2)] == [failed, 0]
-    assert {s["n_judgements"] for s in store.rows("from scores")} == {4}
+    assert {s["n_judgements"] for s in store.rows("from scores where kind = 'pointwise'")} == {4}
 
 
 def test_reparse_reads_stored_answers_with_the_present_parser(
@@ -95,8 +95,11 @@ def test_reparse_reads_stored_answers_with_the_present_parser(
     monkeypatch.setitem(parse.PARSERS, "rating", ("99", lambda reply, ask: good(2.0)))
     left = json.loads(typed(store, server, "--reparse", "--json"))
     assert (left["made"], left["statuses"]) == (24, {"ok": 24})
-    assert {s["score"] for s in store.rows("from scores")} == {2.0}
-    (first,) = store.rows("select distinct judge_id from judgements where parser <> 'rating/99'")
+    assert {s["score"] for s in store.rows("from scores where kind = 'pointwise'")} == {2.0}
+    (first,) = store.rows(
+        "select distinct judge_id from judgements "
+        "where parser <> 'rating/99' and kind = 'pointwise'"
+    )
     words = ("--reparse", "--answers-of", first["judge_id"], "--json")
     assert json.loads(typed(store, server, *words))["made"] == 0
     assert len(server.bodies) == asked
