@@ -556,7 +556,7 @@ def test_an_interrupt_keeps_what_came_back_and_leaves_nothing_in_flight(
         return brain(body)
 
     server.brain = interrupting
-    server.delay = 0.05
+    server.delay = 0.3
     child = subprocess.Popen(
         [sys.executable, "-c", _CHILD, str(store.workspace), server.url],
         cwd=Path(__file__).parents[2],

@@ -108,7 +108,7 @@ def test_a_round_that_goes_on_after_a_crash_in_a_wave_buys_nothing_twice(
 def test_a_round_without_a_plan_has_one_wave(begun: Play, store: Store):
     run = begun()
     steps = answer(run)
-    assert [s for s in steps if not s.startswith("sample")] == ["judge 1"]
+    assert [s for s in steps if not s.startswith("sample")] == ["exactness 1", "judge 1"]
     assert tally(store) == {}
 
 
