@@ -224,7 +224,7 @@ def views(store: Store, plain: Path) -> dict[str, tuple[float, float]]:
 
 
 async def _calls(ledger: Ledger, at_once: int) -> float:
-    from factory.judging.journal import Journal
+    from factory.store.journal import Journal
 
     journal = Journal(ledger, budget_id="b")
     names = iter(range(CALLS))

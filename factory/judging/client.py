@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.errors import FactoryError, Stopped
-from factory.judging.journal import Journal
 from factory.judging.keys import Keys
 from factory.judging.limits import Limits
 from factory.judging.outcomes import Reply
@@ -35,6 +34,7 @@ from factory.judging.wire import Answered, Broken, Wire
 from factory.recipe import Endpoint
 from factory.rows import content_id
 from factory.store import CallIntent, Ledger
+from factory.store.journal import Journal
 
 FIRST_CONTACT_TRIES = 3
 MALFORMED_TRIES = 3

@@ -81,7 +81,7 @@ def priced(endpoint: Endpoint, *, name: str, workspace: Path | None, budget: boo
     if endpoint.price is not None:
         return endpoint
     found = price_of(endpoint.model, workspace=workspace)
-    if found is None and budget and not _is_ours(endpoint):
+    if found is None and budget and not is_ours(endpoint.base_url or ""):
         where = f"judging.endpoints.{name}.price"
         raise RecipeError(
             f"nothing says what {endpoint.model} costs, so judging.budget_usd cannot be kept",
@@ -90,9 +90,9 @@ def priced(endpoint: Endpoint, *, name: str, workspace: Path | None, budget: boo
     return endpoint.model_copy(update={"price": found or Price(source="none")})
 
 
-def _is_ours(endpoint: Endpoint) -> bool:
+def is_ours(url: str) -> bool:
     """Whether the server is on this machine or in this network: its tokens have no price."""
-    host = urlsplit(endpoint.base_url or "").hostname or ""
+    host = urlsplit(url).hostname or ""
     if "." not in host and ":" not in host:
         return True
     try:

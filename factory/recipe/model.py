@@ -10,7 +10,7 @@ from factory.recipe import endpoint as endpoints
 from factory.recipe.endpoint import Endpoint
 from factory.recipe.prompts import LATER_FIELDS as CLEAN_FIELDS
 from factory.recipe.prompts import Clean, Pool, Prompts
-from factory.recipe.sampling import LATER_FIELDS, PACE, Sampling
+from factory.recipe.sampling import LATER_FIELDS, PACE, SETTINGS_PACE, Sampling
 from factory.recipe.section import Section, without_defaults
 from factory.rows import content_id
 
@@ -155,6 +155,8 @@ class Recipe(Section):
         body["judging"].pop("budget_usd")
         for unasked in ("exactness", *PACE):
             body["sampling"].pop(unasked)
+        for pace in SETTINGS_PACE if self.sampling.engine == "openai" else ():
+            body["sampling"]["settings"].pop(pace, None)
         without_defaults(body["judging"], Judging, ("models",))
         for endpoint in body["judging"]["endpoints"].values():
             for pace in endpoints.PACE:

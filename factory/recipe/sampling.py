@@ -15,8 +15,10 @@ LATER_FIELDS = (
     "references_per_prompt", "vary", "adaptive", "turns", "fold_system", "thinking",
 )  # fmt: skip
 """Fields that are off by default: a recipe that never names them is the recipe it was."""
-PACE = ("workers", "stall_s", "start_s")
-"""Fields that say how fast and how patiently it is sampled, not what: no part of a recipe's id."""
+PACE = ("workers", "stall_s", "start_s", "budget_usd")
+"""Fields that say how fast and for how much it is sampled, not what: no part of a recipe's id."""
+SETTINGS_PACE = ("price", "in_doubt")
+"""The same of `settings`, where the engine calls servers."""
 PLAIN = "none"
 """The name that stands for no principle."""
 
@@ -99,6 +101,8 @@ class Sampling(Section):
     """Seconds without a step, inside a batch, after which an engine is ended as hung."""
     start_s: float = Field(default=3600.0, gt=0)
     """Seconds that an engine may take to load a model."""
+    budget_usd: float | None = Field(default=None, ge=0)
+    """What calls to servers may cost in a run; a hard stop that a raised budget goes on from."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Passed to the engine as they are."""
     references: tuple[Reference, ...] = ()

@@ -18,7 +18,7 @@ from typing import Protocol, TypedDict, Unpack, cast
 
 from factory.errors import UserError
 from factory.rows import SamplingParams
-from factory.sampling.requests import Sampled, SampleRequest, Terms
+from factory.sampling.requests import Account, Sampled, SampleRequest, Terms
 
 __all__ = [
     "SampleRequest",
@@ -70,6 +70,7 @@ class MoreTerms(TypedDict, total=False):
     stall_s: float
     start_s: float
     stop: Event | None
+    account: Account | None
 
 
 def engine_names() -> list[str]:
@@ -95,7 +96,7 @@ def open_sampler(
         settings: passed to the engine untouched.
         log: where the engine's own output goes, appended.
         max_model_len: longest prompt plus completion in tokens; None leaves it to the model.
-        terms: the other fields of `Terms`: adapter, devices and patience.
+        terms: the other fields of `Terms`: adapter, devices, patience and who pays.
 
     Raises:
         UserError: for an unknown engine, an engine that is not installed, or refused settings.

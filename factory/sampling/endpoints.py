@@ -14,7 +14,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -32,6 +32,8 @@ _SHOWN = 300
 log_ = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+Posted = tuple[int, Answer, float | None]
+"""Status (0: no answer), the JSON object or `{"error": words}`, and seconds of Retry-After."""
 
 
 @dataclass(slots=True)
@@ -108,11 +110,11 @@ class Endpoints:
         await asyncio.gather(*self._probes.values(), return_exceptions=True)
         await self._session.close()
 
-    async def call(self, body_for: Callable[[Endpoint], tuple[str, Mapping[str, Any]]]) -> Answer:
-        """Post to whoever is free until one answers; the answer says who (`_endpoint`).
+    async def call(self, send: Callable[[Endpoint], Awaitable[Posted]]) -> Answer:
+        """Send to whoever is free until one answers; the answer says who (`_endpoint`).
 
         Args:
-            body_for: the path below the URL and the JSON body for an endpoint.
+            send: posts to an endpoint, as `post` does.
 
         Raises:
             UserError: when the request itself is refused.
@@ -123,8 +125,7 @@ class Endpoints:
         while True:
             endpoint = await self._take(last)
             try:
-                path, body = body_for(endpoint)
-                status, answer, wait = await self._post(endpoint, path, body)
+                status, answer, wait = await send(endpoint)
             finally:
                 endpoint.in_flight -= 1
                 self._tell()
@@ -225,32 +226,38 @@ class Endpoints:
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    async def _get(self, url: str) -> tuple[int, Answer, float | None]:
+    async def _get(self, url: str) -> Posted:
         return await self._ask("GET", url, None, _PROBE_S)
 
-    async def _post(
-        self, endpoint: Endpoint, path: str, body: Mapping[str, Any]
-    ) -> tuple[int, Answer, float | None]:
-        return await self._ask("POST", f"{endpoint.url}{path}", body, self._timeout_s)
+    async def post(
+        self, endpoint: Endpoint, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Posted:
+        """One try at one endpoint; in an error, `may_be_billed` where nobody knows."""
+        return await self._ask("POST", f"{endpoint.url}{path}", body, self._timeout_s, headers)
 
     async def _ask(
-        self, method: str, url: str, body: Mapping[str, Any] | None, timeout_s: float
-    ) -> tuple[int, Answer, float | None]:
+        self, method: str, url: str, body: Mapping[str, Any] | None, timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Posted:  # fmt: skip
         """Status (0: no answer), the JSON object or `{"error": words}`, and Retry-After."""
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
+        asking = self._session.request(method, url, json=body, timeout=timeout, headers=headers)
         try:
-            async with self._session.request(method, url, json=body, timeout=timeout) as response:
+            async with asking as response:
                 text = await response.text(errors="replace")
                 if response.status != 200:
                     wait = retry_after(response.headers.get("Retry-After"))
                     return response.status, {"error": self._shown(text)}, wait
                 answer = json.loads(text)
-        except TimeoutError:
-            return 0, {"error": f"no answer in {timeout_s:g} s"}, None
-        except (aiohttp.ClientError, OSError) as failed:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failed:
             return 0, {"error": self._shown(str(failed) or type(failed).__name__)}, None
+        except TimeoutError:
+            return 0, {"error": f"no answer in {timeout_s:g} s", "may_be_billed": True}, None
+        except (aiohttp.ClientError, OSError) as failed:
+            said = self._shown(str(failed) or type(failed).__name__)
+            return 0, {"error": said, "may_be_billed": True}, None
         except ValueError:
-            return 502, {"error": "its answer is not JSON"}, None
+            return 502, {"error": "its answer is not JSON", "may_be_billed": True}, None
         return 200, answer if isinstance(answer, dict) else {}, None
 
     def _shown(self, text: str) -> str:

@@ -4,6 +4,7 @@
     revision: "2026-08-05"
     tokenizer: /models/policy
     settings: {urls: [http://gpu-7:8000/v1]}
+    price: {input: 0.15, output: 0.6}
 
 Its identity is the name and the revision that its user declares, since its bytes cannot be hashed;
 URLs are no part of it. The revision is changed by hand when the server's weights change: nobody
@@ -20,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from factory.errors import UserError
+from factory.recipe import Price
 from factory.rows import content_id
 from factory.sampling.identity import ModelIdentity, reading_digests
 
@@ -39,10 +41,13 @@ class RemoteModel(BaseModel):
     tokenizer: str
     settings: dict[str, Any] = Field(default_factory=dict)
     """Of the `openai` engine."""
+    price: Price | None = None
+    """Dollars per million tokens; by default that of prices.yaml for this name."""
 
     def engine_settings(self) -> dict[str, Any]:
         """Settings of the engine that asks for it."""
-        return {"model": self.remote, **self.settings}
+        price = {"price": self.price.model_dump()} if self.price else {}
+        return {"model": self.remote, **price, **self.settings}
 
 
 def is_remote(place: Path) -> bool:

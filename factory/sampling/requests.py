@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from factory.recipe import Price
+    from factory.store import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,18 @@ class SampleRequest:
     seed: int
     messages: tuple[Mapping[str, str], ...] = ()
     """What the ids were rendered from, for servers that take no ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Where an engine's calls to servers are written, and what pays for them."""
+
+    ledger: Ledger
+    model_id: str
+    run_id: str
+    budget_id: str | None = None
+    price: Price | None = None
+    """Where the engine's own settings say none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,8 @@ class Terms:
     """Seconds that loading the model may take."""
     stop: Event | None = None
     """Set by whoever wants a model that is being loaded to be given up."""
+    account: Account | None = None
+    """Of engines that call servers."""
 
 
 @dataclass(frozen=True, slots=True)

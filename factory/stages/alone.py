@@ -46,9 +46,11 @@ def sample(
     from factory.sampling.verb import plan
 
     settings, seed = _sampling(store, recipe, overrides)
+    # A raised budget goes on with the same run: what it spent stays spent.
+    kept = [o for o in overrides if not o.removeprefix("sampling.").startswith("budget_usd=")]
     words = {
         "model": model, "recipe": recipe, "pools": pools, "n": n, "limit": limit, "split": split,
-        "set": overrides,
+        "set": kept,
     }  # fmt: skip
     with run_by_hand(store, "sample", words) as run_id:
         model_id = models.find(store, model, kind="policy", run_id=run_id)

@@ -20,6 +20,7 @@ from factory.errors import UserError
 from factory.recipe import Sampling
 from factory.sampling import remote
 from factory.stages import models
+from factory.stages.accounts import account_of
 from factory.store import Store, devices
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Crew:
     note: Callable[[str], None]
     work: Callable[[Sampler, Any], int] | None = None
     """What is done with an engine and a task, where that is not to sample a shard."""
+    budget_id: str | None = None
+    """What pays for calls to servers where `sampling.budget_usd` does not say."""
     _workers: Workers | None = None
     _asked: dict[str, Future[int]] = field(default_factory=dict["str", "Future[int]"])
     _held: ExitStack = field(default_factory=ExitStack)
@@ -182,6 +185,12 @@ class Crew:
         engine, (model, adapter) = self.settings.engine, models.parts(place)
         if remote.is_remote(place):  # whatever samples the others
             engine, settings = "openai", remote.read(place).engine_settings()
+        account = None
+        if engine == "openai":
+            account = account_of(
+                self.store, self.settings, model_id=model_id, settings=settings,
+                run_id=self.run_id, budget_id=self.budget_id,
+            )  # fmt: skip
         sampler = open_sampler(
             engine,
             model,
@@ -193,6 +202,7 @@ class Crew:
             stall_s=self.settings.stall_s,
             start_s=self.settings.start_s,
             stop=self._stop,
+            account=account,
         )
         try:
             # Files that were replaced while the engine read them.

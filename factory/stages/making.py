@@ -179,7 +179,7 @@ def _writer(
         turn = job.maker.front.answer == "turn"
         with writers.engine(
             store, job.model_id, sampling=job.sampling, params=params, turn=turn, run_id=run_id,
-            log=log, note=note,
+            log=log, note=note, budget_id=job.budget_id,
         ) as writer:  # fmt: skip
             _keep_params(store, writer.params, run_id=run_id)
             yield Model(job.model_id, writer.params.params_id), writer

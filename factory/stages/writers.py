@@ -54,6 +54,7 @@ class EngineWriter:
     run_id: str
     log: Path
     note: Callable[[str], None]
+    budget_id: str | None = None
     _crew: Crew | None = None
     _renderer: Any = None
     _turns: dict[str, UserTurn] = field(default_factory=lambda: dict[str, "UserTurn"]())
@@ -77,7 +78,7 @@ class EngineWriter:
         crew = self._crew = self._crew or Crew(
             self.store, self.sampling, run_id=self.run_id,
             log=lambda name: self.log.with_name(f"{self.log.stem}-{name}.log"),
-            note=self.note, work=self._work,
+            note=self.note, work=self._work, budget_id=self.budget_id,
         )  # fmt: skip
         tasks: list[Any] = [
             _Task(self.model_id, part[0].making_id, part)
@@ -279,6 +280,7 @@ def engine(
     run_id: str,
     log: Path,
     note: Callable[[str], None],
+    budget_id: str | None = None,
 ) -> Iterator[EngineWriter]:
     """A local model, ended with the block.
 
@@ -290,7 +292,7 @@ def engine(
             f"the {sampling.engine} engine cannot write prompts for this maker",
             next="--set sampling.engine=vllm",
         )
-    writer = EngineWriter(store, model_id, sampling, params, turn, run_id, log, note)
+    writer = EngineWriter(store, model_id, sampling, params, turn, run_id, log, note, budget_id)
     try:
         yield writer
     finally:

@@ -145,9 +145,10 @@ class Calls(Database):
             .values(reserved_microusd=b.reserved_microusd + amount)
         )
         if done.rowcount == 0:
+            setting = f"{_section(budget_id)}.budget_usd"
             raise BudgetExhausted(
                 f"the next calls ({amount / 1e6:.4f} USD) do not fit the budget {budget_id!r}",
-                next="prefactory status  # then raise judging.budget_usd and run again",
+                next=f"prefactory status  # then raise {setting} and run again",
             )
 
     def finish(self, results: Sequence[CallResult]) -> None:
@@ -249,6 +250,11 @@ def _as_row(intent: CallIntent, *, owner: str, budget_id: str | None, now: float
 def _as_write(result: CallResult, *, attempt: int, now: float) -> dict[str, Any]:
     values = {f"b_{name}": _storable(getattr(result, name)) for name in CallResult.__slots__}
     return values | {"b_done_at": now, "b_attempt": attempt}
+
+
+def _section(budget_id: str) -> str:
+    """Whose budget it is: a run's id alone is its judging's, `RUN/SECTION` is another section's."""
+    return budget_id.partition("/")[2] or "judging"
 
 
 def _storable(value: object) -> object:

@@ -80,6 +80,18 @@ class Doubt(Calls):
                     .values(outcome="in_doubt", ended_at=time.time())
                 )
 
+    def resend_held(self, call_ids: Sequence[str]) -> None:
+        """Free calls that were held to be sent again; what they may have cost stays spent."""
+        c = t.calls.c
+        with self.transaction(alone="doubt") as con:
+            for start in range(0, len(call_ids), _CHUNK):
+                part = list(call_ids[start : start + _CHUNK])
+                con.execute(
+                    update(t.calls)
+                    .where(c.call_id.in_(part), c.state == "held")
+                    .values(state="failed")
+                )
+
     def in_doubt(self) -> list[dict[str, Any]]:
         """What is at risk, by endpoint, model and state.
 

@@ -26,6 +26,10 @@ class Server:
         self.vllm = vllm
         self.port = port
         self.asked: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        """Idempotency keys of what was asked, in the same order."""
+        self.key = ""
+        """That of the request which `behave` is given now."""
         self.at_once = 0
         self.most_at_once = 0
         self.hanging = asyncio.Event()
@@ -83,10 +87,12 @@ class Server:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
+        self.keys.append(request.headers.get("Idempotency-Key", ""))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             await asyncio.sleep(0.002)
+            self.key = request.headers.get("Idempotency-Key", "")
             special = self.behave(self, body) if self.behave else None
             if special == {"hang": True}:
                 await self.hanging.wait()

@@ -11,7 +11,10 @@ own.
 
 Settings: `urls` (or `url`), `model` (as the server calls it; by default its only one),
 `api_key_env`, `api` (auto, completions or chat), `concurrency` (calls in flight at each URL, 64),
-`timeout_s` (600), `attempts` (6), `extra_body`; `tokenizer` is read by the stage.
+`timeout_s` (600), `attempts` (6), `extra_body`, `price` (dollars per million tokens: `input`,
+`output`), `in_doubt` (resend or hold); `tokenizer` is read by the stage.
+
+Where the terms name an account, every call is in its ledger before it leaves and when it returns.
 """
 
 from __future__ import annotations
@@ -21,21 +24,27 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from factory.errors import UserError
+from factory.recipe import Price
 from factory.rows import SamplingParams
-from factory.sampling.endpoints import Answer, Endpoint, Endpoints
+from factory.sampling.answers import kept
+from factory.sampling.endpoints import Answer, Endpoint, Endpoints, Posted
 from factory.sampling.faults import EngineClosed
+from factory.sampling.paid import UNPRICED, Call, PaidCalls, call_id_of
 from factory.sampling.render import Renderer
-from factory.sampling.requests import Sampled, SampleRequest, Terms
+from factory.sampling.requests import Account, Sampled, SampleRequest, Terms
 from factory.sampling.text import decoded, stop_tokens
 
 _FINISH = {"stop": "stop", "length": "length", "eos_token": "stop"}
+LAST_WORDS_S = 30.0
+"""How long a closing engine waits for answers that cost money."""
 T = TypeVar("T")
 
 log_ = logging.getLogger(__name__)
@@ -54,6 +63,8 @@ class Settings(BaseModel):
     timeout_s: float = Field(default=600.0, gt=0)
     attempts: int = Field(default=6, gt=0)
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    price: Price | None = None
+    in_doubt: Literal["resend", "hold"] = "resend"
     tokenizer: str | None = None
 
     @model_validator(mode="before")
@@ -78,12 +89,18 @@ class OpenAISampler:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="openai")
         self._thread.start()
         self._closed = False
-        self._asked: set[Future[Any]] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
         self._log = terms.log
         try:
             self._pool = self._run(self._open(settings, terms))
-            self._served = settings.model or self._only_model()
         except BaseException:
+            self._end_loop()
+            raise
+        try:
+            self._served = settings.model or self._only_model()
+            self._paid = self._run(self._open_account(terms.account)) if terms.account else None
+        except BaseException:
+            self._run(self._pool.close())
             self._end_loop()
             raise
         healthy = [e for e in self._pool.all if e.healthy]
@@ -98,26 +115,30 @@ class OpenAISampler:
         if not requests:
             return []
         asked = asyncio.run_coroutine_threadsafe(self._sample(requests, params), self._loop)
-        self._asked.add(asked)
         try:
             found = asked.result()
         except CancelledError:
             raise EngineClosed("the openai engine was closed in the middle of a batch") from None
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
-        finally:
-            self._asked.discard(asked)
         return [sample for samples in found for sample in samples]
 
     def close(self) -> None:
-        """Give up what is in flight."""
+        """Give up what is in flight; what costs money has `LAST_WORDS_S` to come back."""
         if self._closed:
             return
         self._closed = True
-        for asked in list(self._asked):
-            asked.cancel()
-        self._run(self._pool.close())
+        self._run(self._shut())
         self._end_loop()
+
+    async def _shut(self) -> None:
+        asking = list(self._asking)
+        if asking and self._paid is not None and self._paid.priced:
+            await asyncio.wait(asking, timeout=LAST_WORDS_S)
+        for asked in asking:
+            asked.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await self._pool.close()
+        if self._paid is not None:  # last, since those who were cancelled have written there
+            await self._paid.close()
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -130,21 +151,34 @@ class OpenAISampler:
         found: list[list[Sampled]] = [[] for _ in requests]
 
         async def work() -> None:
-            while waiting:
-                i, request = waiting.pop()
-                found[i] = await self._ask(request, params)
+            try:
+                while waiting and not self._closed:
+                    i, request = waiting.pop()
+                    found[i] = await self._ask(request, params)
+            except Exception:
+                waiting.clear()  # nothing more leaves; what is on its way is paid for and is kept
+                raise
 
-        hands = min(len(requests), self._settings.concurrency * len(self._pool.all))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(hands):
-                group.create_task(work())
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.add(task)
+        try:
+            hands = min(len(requests), self._settings.concurrency * len(self._pool.all))
+            ended = await asyncio.gather(*(work() for _ in range(hands)), return_exceptions=True)
+        finally:
+            self._asking.discard(task)
+        for failed in ended:
+            if failed is not None:
+                raise failed
+        if waiting:
+            raise EngineClosed("the openai engine was closed in the middle of a batch")
         return found
 
     async def _ask(self, request: SampleRequest, params: SamplingParams) -> list[Sampled]:
         """All samples of a request: in one call where token ids go in, else one by one."""
         first = await self._call(request, params, 0)
-        if "chat" in first:
-            more = [await self._call(request, params, j) for j in range(1, request.n)]
+        if first["chat"]:
+            more = [await self._call(request, params, j, chat=True) for j in range(1, request.n)]
             return [self._from_text(request, j, a["choices"][0], params)
                     for j, a in enumerate([first, *more])]  # fmt: skip
         by_index = {c["index"]: c for c in first["choices"]}
@@ -152,31 +186,63 @@ class OpenAISampler:
         choices = [by_index[0 if greedy else j] for j in range(request.n)]
         return [self._from_ids(request, j, c, params) for j, c in enumerate(choices)]
 
-    async def _call(self, request: SampleRequest, params: SamplingParams, j: int) -> Answer:
-        chat = False
+    async def _call(
+        self, request: SampleRequest, params: SamplingParams, j: int, *, chat: bool | None = None
+    ) -> Answer:
+        """Samples `j` and on of a request: one in a chat, else all."""
 
-        def body_for(endpoint: Endpoint) -> tuple[str, Mapping[str, Any]]:
-            nonlocal chat
-            chat = self._is_chat(endpoint)
-            common = {"model": self._served, **_sent(params, extended=bool(endpoint.version))}
-            if chat:
-                said = {"messages": list(request.messages), "seed": request.seed + j, "n": 1}
-                return "/chat/completions", {**common, **said, **self._settings.extra_body}
-            n = 1 if params.temperature == 0 else request.n
-            said = {"prompt": request.prompt_token_ids, "seed": request.seed, "n": n,
-                    "logprobs": 0, "return_token_ids": True}  # fmt: skip
-            if endpoint.version and (named := stop_tokens(self._renderer.tokenizer, params.stop)):
-                said["stop_token_ids"] = sorted(named)
-            return "/completions", {**common, **said, **self._settings.extra_body}
+        async def send(endpoint: Endpoint) -> Posted:
+            alone = self._is_chat(endpoint) if chat is None else chat
+            return await self._send(endpoint, request, params, j, chat=alone)
 
         last: Endpoint | None = None
         for _ in range(self._settings.attempts):
-            answer = await self._pool.call(body_for)
+            answer = await self._pool.call(send)
             last = answer["_endpoint"]
-            wanted = 1 if chat or params.temperature == 0 else request.n
-            if _is_whole(answer, wanted, chat=chat):
-                return {**answer, "chat": True} if chat else answer
+            if "chat" in answer:
+                return answer
         raise _malformed(last)
+
+    async def _send(
+        self, endpoint: Endpoint, request: SampleRequest, params: SamplingParams, j: int, *,
+        chat: bool,
+    ) -> Posted:  # fmt: skip
+        """One try; an answer that is not whole comes back empty."""
+        n = 1 if chat or params.temperature == 0 else request.n
+        path, body = self._body(endpoint, request, params, j, n=n, chat=chat)
+        keep = partial(kept, request=request, n=n, chat=chat)
+
+        async def post(headers: Mapping[str, str]) -> Posted:
+            return await self._pool.post(endpoint, path, body, headers)
+
+        if self._paid is None:
+            status, answer, wait = await post({})
+            return status, (keep(answer) or {}) if status == 200 else answer, wait
+        call = Call(
+            call_id=call_id_of(
+                self._paid.model_id, request, params, j=j, n=1 if chat else request.n
+            ),
+            tokens_in=_most_read(request, chat=chat),
+            tokens_out=n * params.max_tokens,
+            keep=keep,
+        )
+        patience_s = self._settings.timeout_s
+        return await self._paid.ask(call, post, url=endpoint.url, patience_s=patience_s)
+
+    def _body(
+        self, endpoint: Endpoint, request: SampleRequest, params: SamplingParams, j: int, *,
+        n: int, chat: bool,
+    ) -> tuple[str, dict[str, Any]]:  # fmt: skip
+        """Path and body of a request to an endpoint."""
+        common = {"model": self._served, **_sent(params, extended=bool(endpoint.version))}
+        if chat:
+            said = {"messages": list(request.messages), "seed": request.seed + j, "n": 1}
+            return "/chat/completions", {**common, **said, **self._settings.extra_body}
+        said = {"prompt": request.prompt_token_ids, "seed": request.seed, "n": n,
+                "logprobs": 0, "return_token_ids": True}  # fmt: skip
+        if endpoint.version and (named := stop_tokens(self._renderer.tokenizer, params.stop)):
+            said["stop_token_ids"] = sorted(named)
+        return "/completions", {**common, **said, **self._settings.extra_body}
 
     def _is_chat(self, endpoint: Endpoint) -> bool:
         if self._settings.api != "auto":
@@ -191,12 +257,6 @@ class OpenAISampler:
         ids = choice.get("token_ids")
         if ids is None:
             return self._from_text(request, j, choice, params)
-        heard = choice.get("prompt_token_ids")
-        if heard is not None and heard != request.prompt_token_ids:
-            raise UserError(
-                "the server answered another prompt than it was given (it adds or cuts tokens)",
-                next="see the server's own template and truncation settings",
-            )
         logprobs: list[float | None] = (choice.get("logprobs") or {}).get("token_logprobs") or []
         known = [float(x) for x in logprobs if x is not None]
         [text] = decoded(self._renderer.tokenizer, [ids], stop=params.stop)
@@ -236,6 +296,13 @@ class OpenAISampler:
             await pool.close()
             raise
         return pool
+
+    async def _open_account(self, account: Account) -> PaidCalls:
+        price = self._settings.price or account.price or UNPRICED
+        hold = self._settings.in_doubt == "hold"
+        paid = PaidCalls(account, price=price, model=self._served, hold=hold)
+        await paid.start()
+        return paid
 
     def _only_model(self) -> str:
         served = sorted({name for e in self._pool.all for name in e.models})
@@ -302,14 +369,13 @@ def _sent(params: SamplingParams, *, extended: bool) -> dict[str, Any]:
     return body | {name: value for name, value in more.items() if value != usual[name]}
 
 
-def _is_whole(answer: Answer, wanted: int, *, chat: bool) -> bool:
-    """Whether an answer has the choices that were asked for, in a shape that can be read."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
-        return False
-    if chat:
-        return len(choices) >= 1 and isinstance(choices[0].get("message"), dict)
-    return {c.get("index") for c in choices} == set(range(wanted))
+def _most_read(request: SampleRequest, *, chat: bool) -> int:
+    """Tokens of a prompt at most; a chat is read by the server's own tokenizer and template."""
+    if not chat:
+        return len(request.prompt_token_ids)
+    # No tokenizer makes more tokens than a text has bytes; a template adds a few a message.
+    texts = [str(m.get("content", "")).encode("utf-8", "replace") for m in request.messages]
+    return max(len(request.prompt_token_ids), sum(map(len, texts))) + 16 * len(texts) + 64
 
 
 def _malformed(endpoint: Endpoint | None) -> UserError:
@@ -317,9 +383,3 @@ def _malformed(endpoint: Endpoint | None) -> UserError:
         f"{endpoint.url if endpoint else 'nobody'} answers in a shape that is not OpenAI's",
         next="set sampling.settings.api to chat or completions, whichever it speaks",
     )
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of the calls that failed together."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from factory.errors import BudgetExhausted
-from factory.store import CallIntent, CallResult, CallRow, Ledger
+from factory.store.calls import CallIntent, CallResult, CallRow
+from factory.store.ledger import Ledger
 
 _BATCH = 512
 
