@@ -1,8 +1,9 @@
 """The 58 constraints of IFBench (Pyatkin et al. 2025, arXiv 2507.02833), by their published names.
 
-Each is a function of an answer and the constraint's arguments. Definitions follow the reference
-checkers (github.com/allenai/IFBench), also where a description in words allows another reading: an
-overlap of trigrams is one of characters, a vowel is one of aeiou.
+Each is a function of an answer and the constraint's arguments. Names, arguments and what is counted
+are those of the paper and its reference checkers (github.com/allenai/IFBench, Apache-2.0), also
+where a description in words allows another reading: an overlap of trigrams is one of characters, a
+vowel is one of aeiou. The functions are our own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import pairwise
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 from factory.judging.verifiers import _ifbench_tasks, _prose
@@ -75,18 +77,12 @@ def _consonants(text: str, a: Args) -> bool:
 
 
 def _alliteration(text: str, a: Args) -> bool:
-    before = -1
+    counts: list[int] = []
     for sentence in sentences(text):
-        firsts = [
-            w[0] for w in (w.lstrip(string.punctuation) for w in sentence.lower().split()) if w
-        ]
-        same = [x == y for x, y in pairwise(firsts)]
-        # A run of k equal first letters counts k: one for each pair in it and one for its start.
-        count = sum(same) + sum(now and not was for was, now in pairwise([False, *same]))
-        if count <= before:
-            return False
-        before = count
-    return True
+        dressed = (w.lstrip(string.punctuation) for w in sentence.lower().split())
+        runs = (len(list(run)) for _, run in groupby(filter(None, dressed), key=itemgetter(0)))
+        counts.append(sum(run for run in runs if run > 1))
+    return all(x < y for x, y in pairwise(counts))
 
 
 def _palindromes(text: str, a: Args) -> bool:
@@ -94,53 +90,41 @@ def _palindromes(text: str, a: Args) -> bool:
 
 
 def _punctuation(text: str, a: Args) -> bool:
-    if "\u203d" not in text and "!?" not in text and "?!" not in text:
+    # A pair that serves as the interrobang is spent: another ? and ! must stand elsewhere.
+    spent = "?!" in text or "!?" in text
+    if not spent and "\u203d" not in text:
         return False
-    # The marks of an interrobang are its own: another ? and ! must stand elsewhere.
-    rest = text.replace("?!", "", 1)
-    rest = text.replace("!?", "", 1) if rest == text else rest
-    return all(mark in rest for mark in ".,!?;:")
-
-
-_OPENS = {")": "(", "]": "[", "}": "{"}
+    return all(m in text for m in ".,;:") and min(map(text.count, "?!")) > spent
 
 
 def _parentheses(text: str, a: Args) -> bool:
-    stack: list[str] = []
-    deepest = 0
-    for c in text:
-        if c in "([{":
-            stack.append(c)
-            deepest = max(deepest, len(stack))
-        elif c in _OPENS:
-            if not stack or stack.pop() != _OPENS[c]:
-                stack, deepest = [], 0
-            elif deepest >= 5:
-                return True
-    return False
+    # What stands open after each bracket; a bracket that closes another kind throws it all away.
+    open_after = accumulate(re.findall(r"[][(){}]", text), _bracket, initial="")
+    return any(len(x) >= 5 and len(y) == len(x) - 1 for x, y in pairwise(open_after))
+
+
+def _bracket(opened: str, c: str) -> str:
+    if c in "([{":
+        return opened + c
+    return opened[:-1] if opened[-1:] + c in ("()", "[]", "{}") else ""
 
 
 def _quotes(text: str, a: Args) -> bool:
-    stack: list[str] = []
-    deepest = 0
-    for c in text:
-        if stack and c == stack[-1]:
-            stack.pop()
-            if deepest - len(stack) >= 3:
-                return True
-        elif c in "\"'":
-            stack.append(c)
-            deepest = max(deepest, len(stack))
-    return False
+    open_after = accumulate(re.findall("[\"']", text), _quote, initial="")
+    depths = [len(opened) for opened in open_after]
+    return any(top - now >= 3 for top, now in zip(accumulate(depths, max), depths, strict=True))
+
+
+def _quote(opened: str, c: str) -> str:
+    return opened[:-1] if opened.endswith(c) else opened + c
 
 
 def _options(text: str, a: Args) -> bool:
     said = str(a["options"])
-    separator = "/" if "/" in said else "or" if "or" in said else ","
-    options = [o.strip() for o in said.split(separator)]
-    if re.match(r"\W*a\W*b\W*c\W*", said, re.IGNORECASE):
-        return text in options
-    return trimmed(text).lower() in {trimmed(o).lower() for o in options}
+    options = said.split(next((s for s in ("/", "or") if s in said), ","))
+    if re.sub(r"\W", "", said).lower().startswith("abc"):
+        return text in (o.strip() for o in options)
+    return trimmed(text).lower() in (trimmed(o.strip()).lower() for o in options)
 
 
 def _a_word_a_line(text: str, a: Args) -> bool:
@@ -150,12 +134,11 @@ def _a_word_a_line(text: str, a: Args) -> bool:
 
 def _emoji_ends(text: str, a: Args) -> bool:
     found = [bare(s).strip() for s in sentences(text)]
-    for i, sentence in enumerate(found):
-        ends = any(map(_prose.is_emoji, sentence[-2:]))
-        begins_next = i + 1 < len(found) and _prose.is_emoji((found[i + 1] or " ")[0])
-        if not sentence or not (ends or begins_next):
-            return False
-    return True
+    # A picture after the full stop opens the next sentence, and counts for the one before it.
+    after = [*(s[:1] for s in found[1:]), ""]
+    return all(
+        s and any(map(_prose.is_emoji, s[-2:] + c)) for s, c in zip(found, after, strict=True)
+    )
 
 
 def _three_alike(text: str, a: Args) -> bool:
@@ -182,9 +165,9 @@ def _repeats(text: str, a: Args) -> bool:
 
 
 def _keyword_in_sentence(text: str, a: Args) -> bool:
-    found, n = sentences(text), int(a["N"])
-    word = rf"\b{re.escape(str(a['word']))}\b"
-    return len(found) >= n and bool(re.search(word, found[n - 1], re.IGNORECASE))
+    n = int(a["N"])
+    word = re.compile(rf"\b{re.escape(str(a['word']))}\b", re.IGNORECASE)
+    return any(map(word.search, sentences(text)[n - 1 : n]))
 
 
 def _pronouns(text: str, a: Args) -> bool:
@@ -198,12 +181,10 @@ def _parity(text: str, a: Args) -> bool:
 
 
 def _last_first(text: str, a: Args) -> bool:
-    for one, other in pairwise(sentences(text)):
-        last = one.rstrip(string.punctuation + " ").split()
-        first = other.lstrip(string.punctuation + " ").split()
-        if not last or not first or last[-1].lower() != first[0].lower():
-            return False
-    return True
+    edge, found = string.punctuation + " ", [s.lower() for s in sentences(text)]
+    lasts = [s.rstrip(edge).split()[-1:] for s in found[:-1]]
+    firsts = [s.lstrip(edge).split()[:1] for s in found[1:]]
+    return lasts == firsts and all(lasts)
 
 
 def _paragraph_last_first(text: str, a: Args) -> bool:
@@ -228,11 +209,12 @@ def _stairs(text: str, a: Args) -> bool:
 
 
 def _quote_unquote(text: str, a: Args) -> bool:
-    said = "".join(text.replace("\u201c", '"').replace("\u201d", '"').replace("'\"'", "").split())
-    if '""' in said:
-        return False
-    ends = said.strip(string.digits + string.punctuation.replace('"', ""))
-    return not ends.endswith('"')
+    said = re.sub("[\u201c\u201d]", '"', text).replace("'\"'", "")
+    return _UNEXPLAINED.search(said) is None
+
+
+_UNEXPLAINED = re.compile(r'"(?:\s*"|[\s0-9!#-/:-@[-`{-~]*\Z)')
+"""A quotation mark with no word between it and the next one, or between it and the end."""
 
 
 def _thesis(text: str, a: Args) -> bool:
@@ -245,20 +227,10 @@ def _sub_bullets(text: str, a: Args) -> bool:
 
 
 def _sentences_then_bullets(text: str, a: Args) -> bool:
-    said = bullets = 0
-    over = False
-    for line in (line.strip() for line in text.split("\n")):
-        if line.startswith("*"):
-            if said < 2:
-                return False
-            over, bullets = True, bullets + 1
-        elif over:
-            return False
-        else:
-            found = sentences(line)
-            said += len(found)
-            over = not found
-    return bullets >= 2
+    lines = [line.strip() for line in text.split("\n")]
+    shape = "".join("*" if line.startswith("*") else "s" if line else "-" for line in lines)
+    said = sum(len(sentences(line)) for line, kind in zip(lines, shape, strict=True) if kind == "s")
+    return said >= 2 and re.fullmatch(r"s+-?\*\*+", shape) is not None
 
 
 CHECKS: dict[str, Check] = _ifbench_tasks.CHECKS | {

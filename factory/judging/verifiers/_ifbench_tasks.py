@@ -1,4 +1,7 @@
-"""Constraints of IFBench that are whole tasks, or that fix words and places; see `_ifbench`."""
+"""Constraints of IFBench that are whole tasks, or that fix words and places.
+
+Names, arguments and what is counted: github.com/allenai/IFBench (Apache-2.0); see `_ifbench`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any
 
 from factory.judging.verifiers import _prose
@@ -19,35 +22,34 @@ Check = Callable[[str, Args], bool]
 
 
 def _multiples(text: str, a: Args) -> bool:
-    return re.findall(r"\d+", text) == [str(n) for n in range(14, 51, 7)]
+    return re.findall(r"\d+", text) == ["14", "21", "28", "35", "42", "49"]
 
 
 def _questions(text: str, a: Args) -> bool:
-    if not text.startswith("Question"):
-        return False
-    parts = [p for p in re.split(r"\n*Question \d+[.|):;]?\s*", text) if p.strip()]
-    lengths: list[int] = []
-    for part in parts:
-        lines = [line.strip() for line in part.strip().split("\n")]
-        marked = [bool(re.match(r"[A-Ea-e][.|)]\s*\w+", line)) for line in lines]
-        if sum(marked) != 5:
-            return False
-        lengths.append(len(" ".join(lines[: marked.index(True)])))
-    return len(parts) == 4 and all(x < y for x, y in pairwise(lengths))
+    parts = [p for part in re.split(r"Question \d+[.):;|]?", text) if (p := part.strip())]
+    asked = [_asked(part.split("\n")) for part in parts]
+    return (
+        text.startswith("Question")
+        and len(parts) == 4
+        and None not in asked
+        and all(x < y for x, y in pairwise(n for n in asked if n is not None))
+    )
+
+
+def _asked(lines: Sequence[str]) -> int | None:
+    """The length of a question before its options; None unless these are five."""
+    options = [i for i, s in enumerate(lines) if re.match(r"\s*[A-Ea-e][.)|]\s*\w", s)]
+    return len(" ".join(s.strip() for s in lines[: options[0]])) if len(options) == 5 else None
 
 
 def _countries(text: str, a: Args) -> bool:
-    lines = [said for line in text.split("\n") if (said := trimmed(line))]
-    start = next((i for i, line in enumerate(lines) if "Zimbabwe" in line), None)
-    if start is None or len(lines) - start < 52:
-        return False
-    named = [_prose.plain(line) for line in lines[start:]]
-    return named == sorted(named, reverse=True)
+    lines = filter(None, map(trimmed, text.split("\n")))
+    named = [_prose.plain(s) for s in dropwhile(lambda s: "Zimbabwe" not in s, lines)]
+    return len(named) >= 52 and named == sorted(named, reverse=True)
 
 
 def _words_reversed(text: str, a: Args) -> bool:
-    turned = " ".join(reversed(bare(text.lower().strip()).split()))
-    return "bald eagle" in turned and turned in sentences(turned)
+    return "bald eagle" in " ".join(reversed(bare(text).lower().split()))
 
 
 def _sentence_alphabet(text: str, a: Args) -> bool:
@@ -60,19 +62,14 @@ def _capitals(text: str, a: Args) -> bool:
     return said == list(CAPITALS)
 
 
-def _table(text: str, *, rows: int, delimiter: str = ",") -> list[list[str]] | None:
-    """The rows of a CSV text with a header, five cells each; None for any other shape."""
-    try:
-        found = list(csv.reader(io.StringIO(text), delimiter=delimiter))
-    except csv.Error:
-        return None
-    fits = len(found) == rows + 1 and all(len(row) == 5 for row in found[1:])
-    return found if fits else None
-
-
 def _city_csv(text: str, a: Args) -> bool:
-    found = _table(text, rows=7)
-    return found is not None and found[0] == ["ID", "Country", "City", "Year", "Count"]
+    try:
+        header, *rows = csv.reader(io.StringIO(text))
+    except (csv.Error, ValueError):
+        return False
+    return (
+        header == ["ID", "Country", "City", "Year", "Count"] and [len(r) for r in rows] == [5] * 7
+    )
 
 
 def _headed(text: str, names: Sequence[str], separator: str) -> bool:
@@ -80,25 +77,26 @@ def _headed(text: str, names: Sequence[str], separator: str) -> bool:
     return re.fullmatch(cells, text.split("\n")[0].strip()) is not None
 
 
-def _kept_quotes(text: str) -> str:
-    # Tripled, so that the reader hands a cell over with its quotes on.
-    return text.replace('"', '"""')
+def _as_written(text: str, *, rows: int, delimiter: str) -> list[str]:
+    """The cells of as many rows of five and a header, in their quotes; none for another shape."""
+    cell = rf'("(?:[^"]|"")*"?[^{delimiter}\n]*|[^{delimiter}\n]*)({delimiter}|\n)'
+    found = re.findall(cell, text.removesuffix("\n") + "\n")
+    ends = "".join(end for _, end in found)
+    return [said for said, _ in found] if ends == (delimiter * 4 + "\n") * (rows + 1) else []
 
 
 def _special_csv(text: str, a: Args) -> bool:
     if not _headed(text, ("ProductID", "Category", "Brand", "Price", "Stock"), r",[ \t]*"):
         return False
-    found = _table(_kept_quotes(text), rows=14)
-    cells = [cell for row in (found or [])[1:] for cell in row]
-    return any(re.match(r'".*[^\d\w\s].*"', cell) for cell in cells)
+    cells = _as_written(text, rows=14, delimiter=",")
+    return any(re.match(r'".*[^\w\s].*"', cell) for cell in cells[5:])
 
 
 def _quotes_csv(text: str, a: Args) -> bool:
     if not _headed(text, ("StudentID", "Subject", "Grade", "Semester", "Score"), r"\t *"):
         return False
-    found = _table(_kept_quotes(text), rows=3, delimiter="\t")
-    cells = [cell.strip() for row in found or [] for cell in row]
-    return bool(cells) and all(c[:1] == '"' and c[-1:] == '"' for c in cells)
+    cells = _as_written(text, rows=3, delimiter="\t")
+    return bool(cells) and all(re.match(r'\s*"(.*")?\s*\Z', cell, re.DOTALL) for cell in cells)
 
 
 _DAYS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
