@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _ROLE = (
     r"\b(?:judges?|graders?|evaluators?|raters?|reviewers?|annotators?|assessors?|scorers?|examiners?|markers?|"
@@ -200,10 +200,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """Reason -> letters of which its pattern needs one: looked for first, for a search takes long."""
 
 
-def alone(text: str) -> str:
-    """The first of `ALONE` in a text of lower-case English, or an empty string."""
+def alone(text: str, may_match: Callable[[str], bool]) -> str:
+    """The first of `ALONE` that may match and does in a lower-case text, or an empty string."""
     for name, pattern in _COMPILED.items():
-        if any(stem in text for stem in NEEDS[name]) and pattern.search(text):
+        if may_match(name) and any(stem in text for stem in NEEDS[name]) and pattern.search(text):
             return name
     return ""
 
@@ -268,11 +268,15 @@ HIDDEN = re.compile(
 
 def invisible(text: str) -> bool:
     """Whether a text holds a word in tag characters, which no font shows; flags of regions aside."""
+    if text.isascii():
+        return False
     return sum(map(len, _TAGS.findall(_FLAGS.sub("", text)))) > 3
 
 
 def revealed(text: str) -> str:
     """The text with tag characters made visible and lookalikes in mixed words made Latin."""
+    if text.isascii():
+        return text
     shown = _TAGS.sub(lambda m: " " + "".join(chr(ord(c) - 0xE0000) for c in m[0]) + " ", text)
     return _MIXED.sub(lambda m: m[0].translate(_LOOKALIKES), shown)
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
 from factory.judging.outcomes import Verdict, good
-from factory.judging.verifiers import _signals, _speech
+from factory.judging.verifiers import _needs, _signals, _speech
 
 VERSION = "2"
 
@@ -52,12 +53,16 @@ def _together(sentence: str) -> str:
 
 # Anchored at a sentence's start there; here anywhere, which finds more and misses nothing.
 _CALLED = re.compile(_speech.CALLED.pattern.replace("^", ""), _speech.CALLED.flags)
+_TOGETHER = ("trade", "called", "judging", "prize", "itself")
 _NEEDED = (_speech.TRADE, _CALLED, _speech.JUDGING, _speech.PRIZE)
 """Every reason of `_together` has one of these."""
 
 
-def _neighbours(text: str) -> str:
+def _neighbours(text: str, parts: _needs.Parts) -> str:
     """The first reason in any sentence, or in two that follow each other."""
+    may = {name for name in _TOGETHER if parts.may_match(name)}
+    if not may or may in ({"prize"}, {"itself"}):
+        return ""
     if not any(sign.search(text) for sign in _NEEDED):
         return ""
     sentences = [s for s in _speech.SENTENCE.split(text) if s.strip()]
@@ -73,6 +78,8 @@ _COMPILED_ORDERS = {name: re.compile(p, re.MULTILINE) for name, p in _speech.ORD
 _COMPILED_TELLS = {name: re.compile(p, re.MULTILINE) for name, p in _speech.TELLS.items()}
 _COMPILED_MARKS = {name: re.compile(p, re.MULTILINE) for name, p in _speech.MARKS.items()}
 _SPACES = re.compile(r"[ \t\f\v\u00a0]+")
+_EMPHASIS, _JOINTS = re.compile(r"[*_`~]+"), re.compile(r"[ .\-_*]")
+_BREAK = re.compile(r"\s*\n\s*")
 _SPELLED = re.compile(r"\b(?:\w[ .\-_*]){4,}\w\b")
 
 
@@ -106,26 +113,52 @@ def found(text: str, *, asked: str = "") -> str:
 
 
 def _found(text: str, asked: str) -> str:
-    clean, prompt = plain(text), plain(asked)
-    for name, pattern in _COMPILED_MARKS.items():
-        if pattern.search(clean) and not pattern.search(prompt):
-            return name
+    clean = plain(text)
+    prompt = cache(lambda: plain(asked))
     # Emphasis and line breaks do not part an order; s p e l l e d and d1g1t words are read as well.
-    flat = re.sub(r"[*_`~]+", "", clean)
-    unspelled = _SPELLED.sub(lambda m: re.sub(r"[ .\-_*]", "", m[0]), flat)
+    flat = _EMPHASIS.sub("", clean)
+    parts = _needs.Parts(flat)
+    whole = parts if flat == clean else _needs.Parts(clean)
+    return (
+        _first(_COMPILED_MARKS, clean, whole, prompt)
+        or _orders(flat, parts, prompt)
+        or _first(_COMPILED_TELLS, flat, parts, prompt)
+        or _first(_SIGNS, clean, whole, prompt)
+        or _sentences(flat, parts, prompt)
+    )
+
+
+def _first(
+    patterns: Mapping[str, re.Pattern[str]],
+    text: str,
+    parts: _needs.Parts,
+    prompt: Callable[[], str],
+) -> str:
+    """The first pattern that matches the text and not the prompt."""
+    for name, pattern in patterns.items():
+        if not parts.may_match(name) or not pattern.search(text):
+            continue
+        if not pattern.search(prompt()):
+            return name
+    return ""
+
+
+def _orders(flat: str, parts: _needs.Parts, prompt: Callable[[], str]) -> str:
+    """The first order in the text as it stands, with spelled words joined or digits as letters."""
+    unspelled = _SPELLED.sub(lambda m: _JOINTS.sub("", m[0]), flat)
     for version in dict.fromkeys((flat, unspelled, flat.translate(_LEET))):
-        name = _order_in(version, prompt)
+        held = parts if version == flat else _needs.Parts(version)
+        name = _order_in(version, held, prompt)
         if name:
             return name
-    for name, pattern in _COMPILED_TELLS.items():
-        if pattern.search(flat) and not pattern.search(prompt):
-            return name
-    for name, sign in _SIGNS.items():
-        if sign.search(clean) and not sign.search(prompt):
-            return name
-    for reading in (_neighbours, _signs, _signals.other_language):
-        why = reading(flat)
-        if why and not reading(prompt):
+    return ""
+
+
+def _sentences(flat: str, parts: _needs.Parts, prompt: Callable[[], str]) -> str:
+    """What sentences say together, where the prompt says nothing of the kind itself."""
+    for reading in (_neighbours, _signs, _other_language):
+        why = reading(flat, parts)
+        if why and not reading(prompt(), _needs.Parts(prompt())):
             return why
     return ""
 
@@ -137,10 +170,17 @@ _SIGNS = {
 }
 
 
-def _signs(text: str) -> str:
+def _other_language(text: str, parts: _needs.Parts) -> str:
+    if not any(parts.may_match(name) for name in ("x_drop", "x_judge", "x_text")):
+        return ""
+    return _signals.other_language(text)
+
+
+def _signs(text: str, parts: _needs.Parts) -> str:
     """What is never said to a person, or the first sentence whose signs go together."""
-    why = _signals.alone(text)
-    if why or not _signals.may_judge(text):
+    why = _signals.alone(text, parts.may_match)
+    named = parts.may_match("who") or parts.may_match("of_trade")
+    if why or not named or not _signals.may_judge(text):
         return why
     for sentence in _speech.SENTENCE.split(text):
         why = _signals.together(sentence[:400].strip()) if sentence.strip() else ""
@@ -149,13 +189,16 @@ def _signs(text: str) -> str:
     return ""
 
 
-def _order_in(text: str, prompt: str) -> str:
+def _order_in(text: str, parts: _needs.Parts, prompt: Callable[[], str]) -> str:
     """The first order that a text gives to a judge and that the prompt does not hold itself."""
-    joined = re.sub(r"\s*\n\s*", " ", text)
+    joined = ""
     for name, pattern in _COMPILED_ORDERS.items():
+        if not parts.may_match(name):
+            continue
         if not all(any(stem in text for stem in group) for group in _speech.NEEDS[name]):
             continue
-        if pattern.search(joined) and not pattern.search(re.sub(r"\s*\n\s*", " ", prompt)):
+        joined = joined or _BREAK.sub(" ", text)
+        if pattern.search(joined) and not pattern.search(_BREAK.sub(" ", prompt())):
             return name
     return ""
 
