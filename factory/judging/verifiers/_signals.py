@@ -182,14 +182,14 @@ _COMPILED = {name: re.compile(p, re.MULTILINE) for name, p in ALONE.items()}
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "side_with_me": ("side with", "vote for", "choose", "pick", "prefer", "select", "default to", "favo", "rank", "go with"),
-    "threat_or_bribe": ("you will be", "you would be", "you'll be", "tip", "pay you", "reward you"),
+    "threat_or_bribe": ("you", "tip"),
     "supersedes": ("supersede", "override", "replace", "cancel"),
     "material_ends": ("judged", "rated", "graded", "scored", "evaluated", "compared", "end_of_"),
     "asserts_verdict": ("judge", "evaluator", "grader", "reviewer", "panel"),
     "final_words": ("your ", "write that", "write the"),
     "claims_to_win": ("better", "best", "superior", "stronger", "win", "prefer", "strongest", "assistant a", "assistant b"),
     "should_be_scored": ("scored", "rated", "graded", "judged", "preferred", "ranked", "marked", "chosen", "accepted",
-                         "label", "verdict", "choice", "preference", "10", "5/5", "5 / 5", "ten out", "5 out"),
+                         "label", "verdict", "choice", "preference", "10", "5/", "5 /", "ten out", "5 out"),
     "keeps_it_quiet": ("this sentence", "this note", "this line", "this instruction", "this paragraph", "this message", "this text"),
     "when_asked": ("asked", "prompted", "requested", "told", "criticism", "flaw", "doubt", "objection", "mistake", "deduct",
                    "penali", "mark down", "points", "tie"),

@@ -23,7 +23,7 @@ from functools import cache
 from factory.judging.outcomes import Verdict, good
 from factory.judging.verifiers import _needs, _signals, _speech
 
-VERSION = "2"
+VERSION = "3"
 
 _ZERO_WIDTH = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _LEET = str.maketrans("013457@$", "oieastas")
