@@ -1,6 +1,6 @@
 # Everything a person types. `make setup` is quick when nothing changed, so every target begins with it.
 PYTHON ?= python3
-EXTRAS ?= cpu,lora,postgres,s3,dev
+EXTRAS ?= cpu,lora,postgres,s3,ray,dev
 WORKSPACE ?= workspace
 BIN := .venv/bin
 

@@ -35,7 +35,7 @@ def main() -> int:
     """Run `setup` or `lock`; the exit code is honest."""
     parser = argparse.ArgumentParser(description="Make .venv, or resolve every version anew.")
     parser.add_argument("verb", choices=["setup", "lock"])
-    parser.add_argument("--extras", default="cpu,lora,postgres,s3,dev")
+    parser.add_argument("--extras", default="cpu,lora,postgres,s3,ray,dev")
     args = parser.parse_args()
     try:
         check_python()
