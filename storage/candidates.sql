@@ -115,9 +115,11 @@ twins as (
   select c.completion_id
   from in_scope c
   where (c.prompt_id, c.text_hash) in (
-    select (prompt_id, text_hash) from in_scope group by prompt_id, text_hash having count(*) > 1
+    select (prompt_id, text_hash) from in_scope where text_hash is not null
+    group by prompt_id, text_hash having count(*) > 1
   ) or (c.prompt_id, c.token_hash) in (
-    select (prompt_id, token_hash) from in_scope group by prompt_id, token_hash having count(*) > 1
+    select (prompt_id, token_hash) from in_scope where token_hash is not null
+    group by prompt_id, token_hash having count(*) > 1
   )
 ),
 text_copies as (
