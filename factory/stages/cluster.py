@@ -88,8 +88,8 @@ class Remote:
         self.actor = actor
 
     def sample(self, requests: Any, params: Any) -> Any:
-        """Never asked: a seat takes whole shards."""
-        raise NotImplementedError
+        """Never asked: a seat takes whole shards, and says so to whoever asks all the same."""
+        raise StageFailed("a worker on a Ray cluster takes whole shards, not requests")
 
     def close(self) -> None:
         """Kill it, and with it its engine."""
