@@ -396,6 +396,9 @@ def main() -> None:
     options.add_argument("--data", type=Path, default=DATA)
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
+    if not (given.data / "llmbar_pairs.parquet").exists():
+        print(f"left out: there is no recorded data in {given.data}; --data DIR says where it is")
+        return
     found = dict(studies(given.data))
     if given.json:
         print(json.dumps(found, indent=2))
