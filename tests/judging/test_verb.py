@@ -376,8 +376,11 @@ def test_verifiers_score_and_one_bad_prompt_does_not_stop_the_rest(
 
 
 _CHILD = """
+import signal
 import sys
 from pathlib import Path
+# A shell's background job has it ignored, and a child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from factory.judging.verb import judge
 from factory.recipe import Endpoint, Price
 from factory.recipe.model import Judging

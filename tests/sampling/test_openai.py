@@ -158,7 +158,12 @@ def test_an_endpoint_killed_half_way_loses_no_row_and_is_taken_back_when_it_live
         if len(server.asked) >= 30:
             half.set()
 
-    with Server() as a, Server(count) as b, opened(model_dir, log, a.url, b.url) as sampler:
+    # A call whose connection was accepted and never served ends by its time-out alone.
+    with (
+        Server() as a,
+        Server(count) as b,
+        opened(model_dir, log, a.url, b.url, timeout_s=5.0) as sampler,
+    ):
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(sampler.sample, requests(400), PARAMS)
             assert half.wait(60)
