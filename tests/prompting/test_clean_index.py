@@ -101,5 +101,5 @@ def test_the_order_of_items_does_not_matter() -> None:
 @pytest.mark.timeout(60)
 def test_hostile_text_without_an_end_is_read_in_linear_time(piece: str) -> None:
     text = piece * 300_000
-    _found(text, LONG)
+    assert not _found(text, LONG)
     language_of(text)
