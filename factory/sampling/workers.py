@@ -168,6 +168,9 @@ class Pool(Generic[T, Group]):
             if self._closing:
                 job.result.cancel()
                 return
+            if self._gone is not None:  # the last worker left while this shard was on its way back
+                job.result.set_exception(self._gone)
+                return
             self._jobs.appendleft(job)
             self._ready.notify_all()
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,21 @@ def test_when_no_worker_is_left_every_shard_fails_with_the_reason() -> None:
             result.result(60)
     with pytest.raises(StageFailed, match="finds no room"):
         pool.submit(Toy()).result(60)
+    pool.close()
+
+
+def test_a_shard_handed_back_after_the_last_worker_left_fails_too() -> None:
+    def opened(number: int) -> Toy:
+        raise WorkerGone(f"worker {number} finds no room")
+
+    pool = pool_of(2, opened, lambda engine: 1)
+    results: list[Future[int]] = []
+    pool.note = lambda text: wait(results, 60, FIRST_COMPLETED)  # one of the two is on its way back
+    with pool._ready:
+        results += [pool.submit(Toy()) for _ in range(2)]
+    for result in results:
+        with pytest.raises(StageFailed, match="finds no room"):
+            result.result(60)
     pool.close()
 
 
