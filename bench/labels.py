@@ -2,8 +2,8 @@
 
 All that the judges of LLMBar's and PandaLM's published runs said is there, so a plan that asks less
 is the same answers with some left out. Which are left out, and what the rest says, is decided by
-the product's own functions (`factory.judging.cheap` and `panel`). Calls are priced by the bytes of
-the published prompts (four a token) at the models' list prices of 2023.
+the product's own functions (`needs` and `rules` of `factory.judging.panels`). Calls are priced by
+the bytes of the published prompts (four a token) at the models' list prices of 2023.
 
 A pair is kept where the plan names a better answer: verdicts that change with the order, and ties,
 make no pair. `loss` is the whole plan's agreement with people on kept pairs less the cheap one's,
@@ -25,10 +25,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from factory.auditing.numbers import Estimate, Floats, resampled
-from factory.judging.cheap import settle
+from factory.judging.client.replies import BYTES_A_TOKEN, Usage, cost_of
 from factory.judging.front import Panel
-from factory.judging.panel import Member, decide_pair
-from factory.judging.replies import BYTES_A_TOKEN, Usage, cost_of
+from factory.judging.panels.needs import settle
+from factory.judging.panels.rules import Member, decide_pair
 from factory.recipe import Endpoint, Price
 from factory.rows import content_id, share_of
 

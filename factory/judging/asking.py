@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from factory.errors import BudgetExhausted, FactoryError, RecipeError
 from factory.judging import corrections, render
-from factory.judging.batch import Batcher
-from factory.judging.client import Answer, Call, Client, call_of
+from factory.judging.client.batch import Batcher
+from factory.judging.client.calls import Answer, Call, Client, call_of
 from factory.judging.outcomes import Reply, Verdict, failed
 from factory.judging.plan import Task
 from factory.judging.work import Block, Commit, Source, messages_of, read, rows_of

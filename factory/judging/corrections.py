@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from factory.judging.client import Answer, Call, call_of
+from factory.judging.client.calls import Answer, Call, call_of
 from factory.judging.files import Judge
 from factory.judging.outcomes import Reply
 from factory.judging.plan import Task

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.judging.asking import body_of
-from factory.judging.replies import Usage, cost_of, most_it_can_cost
+from factory.judging.client.replies import Usage, cost_of, most_it_can_cost
 from factory.judging.verb import JudgeReport, blocks_of, failed_tasks, missing_tasks, source_for
 from factory.judging.work import Source
 from factory.recipe import Endpoint

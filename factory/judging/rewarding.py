@@ -28,7 +28,7 @@ class Scorer:
         self._model = model
         with log.open("ab") as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "factory.judging.reward"],
+                [sys.executable, "-m", "factory.judging.local.reward"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,

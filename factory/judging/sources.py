@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.errors import RecipeError, UserError
-from factory.judging import files, panels, servers
+from factory.judging import files
+from factory.judging.client.prices import priced
 from factory.judging.files import Judge
 from factory.judging.front import ASKING
-from factory.judging.prices import priced
-from factory.judging.servers import by_weights
-from factory.judging.weights import digest
+from factory.judging.local import servers
+from factory.judging.local.servers import by_weights
+from factory.judging.local.weights import digest
+from factory.judging.panels import deciding
 from factory.judging.work import Source, source_of
 from factory.recipe.model import Judging
 from factory.store import Store
@@ -88,9 +90,9 @@ def _panel(store: Store, judge: Judge, judging: Judging) -> Source:
     panel = judge.front.panel
     assert panel is not None
     loaded = [files.load(member, workspace=store.workspace) for member in panel.members]
-    panels.checked(panel, loaded, name=judge.name)
+    deciding.checked(panel, loaded, name=judge.name)
     members = tuple(source_for(store, member, judging) for member in panel.members)
-    weights = panels.weights_of(store, panel, name=judge.name)
+    weights = deciding.weights_of(store, panel, name=judge.name)
     listed = tuple(weights[member] for member in panel.members)
     return Source(
         judge=judge,

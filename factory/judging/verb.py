@@ -18,17 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory.judging import (
-    asking,
-    cheap_asking,
-    checking,
-    files,
-    panels,
-    revising,
-    rewarding,
-    servers,
-)
+from factory.judging import asking, checking, files, revising, rewarding
 from factory.judging.front import ASKING
+from factory.judging.local import servers
+from factory.judging.panels import deciding, in_turn
 from factory.judging.plan import Candidate, Task, again, plan
 from factory.judging.sources import source_for
 from factory.judging.work import Block, Commit, Source
@@ -238,7 +231,7 @@ def _panel(
 ) -> None:
     spec = source.judge.front.panel
     if spec is None or not spec.in_turn:
-        panels.judge_panel(how.store, source, completion_ids, commit)
+        deciding.judge_panel(how.store, source, completion_ids, commit)
         return
 
     def ask(member: Source, ids: Sequence[str], only: Callable[[Task], bool]) -> None:
@@ -253,7 +246,7 @@ def _panel(
             done.present += part.present
             done.seconds = round(done.seconds + time.monotonic() - started, 3)
 
-    cheap_asking.judge_in_turn(how.store, source, completion_ids, commit, ask=ask, retry=how.retry)
+    in_turn.judge_in_turn(how.store, source, completion_ids, commit, ask=ask, retry=how.retry)
 
 
 def _turn(source: Source) -> int:

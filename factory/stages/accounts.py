@@ -39,7 +39,7 @@ def account_of(
     Raises:
         RecipeError: when a budget cannot be kept, because nobody says what the model costs.
     """
-    from factory.judging.prices import is_ours, price_of
+    from factory.judging.client.prices import is_ours, price_of
     from factory.sampling.requests import Account
 
     if sampling.budget_usd is not None:

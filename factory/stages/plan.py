@@ -129,8 +129,8 @@ def _judge(
     recipe: Recipe, name: str, sampled: int, held_out: int, workspace: Path
 ) -> dict[str, Any]:
     """Calls a round and their price: the rubric and both texts in, the judge's limit out."""
+    from factory.judging.client.prices import price_of
     from factory.judging.files import load
-    from factory.judging.prices import price_of
 
     judge = load(name, workspace=workspace)
     front = judge.front

@@ -21,7 +21,7 @@ from factory.stages.crew import Crew
 from factory.store import Store
 
 if TYPE_CHECKING:
-    from factory.judging.client import Answer, Client
+    from factory.judging.client.calls import Answer, Client
     from factory.prompting.makers.plan import Making
     from factory.prompting.makers.replies import Said
     from factory.sampling.base import Sampler
@@ -180,8 +180,8 @@ class EndpointWriter:
         return asyncio.run(self._ask(makings))
 
     async def _ask(self, makings: Sequence[Making]) -> dict[str, Said]:
-        from factory.judging.client import Client, call_of
-        from factory.judging.prices import priced
+        from factory.judging.client.calls import Client, call_of
+        from factory.judging.client.prices import priced
 
         limited, workspace = self.budget_id is not None, self.store.workspace
         # Two makings of one pool may read the same; the seed tells their calls apart.
@@ -223,7 +223,7 @@ class EndpointWriter:
 
     async def _kept(self, call_ids: Sequence[str]) -> Mapping[str, Answer]:
         """Answers that were paid for by a process that died; calls in doubt are decided."""
-        from factory.judging.client import Answer
+        from factory.judging.client.calls import Answer
         from factory.judging.outcomes import Reply
 
         ledger = self.store.ledger

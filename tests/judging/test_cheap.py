@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.errors import BudgetExhausted, RecipeError
-from factory.judging import cheap
+from factory.judging.panels import needs
 from factory.judging.preview import preview
 from factory.judging.verb import Report, judge, without_members
 from factory.pairing import Scope, build_pairs
@@ -30,12 +30,12 @@ QUESTIONS = 4
 
 def _play(
     answers: dict[str, list[float | None]], may_win: set[str], stop: float | None
-) -> tuple[cheap.Turn, int]:
+) -> tuple[needs.Turn, int]:
     """Ask turn by turn until the prompt is settled; the last turn, and how much was asked."""
     said: dict[str, list[float | None]] = {i: [] for i in answers}
     asked = 0
     while True:
-        turn = cheap.settle(said, questions=QUESTIONS, stop=stop, may_win=may_win)
+        turn = needs.settle(said, questions=QUESTIONS, stop=stop, may_win=may_win)
         if not turn.ask:
             return turn, asked
         for i in turn.ask:
@@ -99,8 +99,8 @@ def test_answers_of_equal_sums_stay_equal_whatever_their_parts_are() -> None:
 
 
 def test_a_prompt_of_which_nothing_may_be_chosen_is_not_asked_about() -> None:
-    assert cheap.settle({"a": [], "b": []}, questions=2, may_win=()) == cheap.Turn()
-    assert cheap.settle({"a": []}, questions=2) == cheap.Turn()
+    assert needs.settle({"a": [], "b": []}, questions=2, may_win=()) == needs.Turn()
+    assert needs.settle({"a": []}, questions=2) == needs.Turn()
 
 
 # --- at work, against a server --------------------------------------------------------------------

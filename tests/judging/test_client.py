@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from factory.errors import Stopped
 from factory.judging.asking import body_of
-from factory.judging.client import Client
-from factory.judging.keys import Keys
-from factory.judging.limits import Bucket, Limits
-from factory.judging.replies import tokens_of
+from factory.judging.client.calls import Client
+from factory.judging.client.keys import Keys
+from factory.judging.client.limits import Bucket, Limits
+from factory.judging.client.replies import tokens_of
 from factory.judging.verb import JudgeReport, blocks_of, judge, missing_tasks, source_for
 from factory.recipe.model import Judging
 from factory.store import Store

@@ -11,7 +11,7 @@ import pytest
 
 from factory.errors import RecipeError, UserError
 from factory.judging.front import Panel
-from factory.judging.panel import Member, decide, decide_pair
+from factory.judging.panels.rules import Member, decide, decide_pair
 from factory.judging.verb import judge
 from factory.recipe.model import Judging
 from factory.store import Store

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.judging.pace import Pace, backoff, retry_after
+from factory.judging.client.pace import Pace, backoff, retry_after
+from factory.judging.client.replies import Usage, cost_of, most_it_can_cost, read_body
 from factory.judging.plan import Candidate, pairs
-from factory.judging.replies import Usage, cost_of, most_it_can_cost, read_body
 from factory.recipe import Endpoint, Price
 
 

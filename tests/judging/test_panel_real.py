@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 
 from factory.judging.front import Panel
-from factory.judging.panel import Member, decide_pair
+from factory.judging.panels.rules import Member, decide_pair
 
 VERDICTS = """
 select j.subset, j.i, j.judge || '/' || j.strategy as judge, any_value(p.label) as label,

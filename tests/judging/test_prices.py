@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from factory.errors import RecipeError
-from factory.judging.prices import price_of, priced
-from factory.judging.replies import Usage, cost_of
+from factory.judging.client.prices import price_of, priced
+from factory.judging.client.replies import Usage, cost_of
 from factory.judging.verb import judge
 from factory.recipe import Endpoint, Price
 from factory.recipe.model import Judging
@@ -29,7 +29,7 @@ def test_the_price_is_the_one_that_held_on_the_day() -> None:
 
 
 def test_every_line_of_the_packaged_table_can_be_read_and_names_its_source() -> None:
-    from factory.judging.prices import _read
+    from factory.judging.client.prices import _read
     from factory.rooms import packaged
 
     lines = _read(packaged("judges") / "prices.yaml")

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from factory.errors import UserError
-from factory.judging.servers import command_of, directory_of
+from factory.judging.local.servers import command_of, directory_of
+from factory.judging.local.weights import digest
 from factory.judging.sources import source_for
 from factory.judging.verb import judge
-from factory.judging.weights import digest
 from factory.recipe import Endpoint
 from factory.recipe.model import Judging
 from factory.store import Store
@@ -95,7 +95,8 @@ def test_settings_are_the_servers_own_options() -> None:
 def test_a_kept_command_ends_with_whoever_needs_it() -> None:
     code = (
         "import subprocess, sys, time\n"
-        "k = subprocess.Popen([sys.executable, '-m', 'factory.judging.keeper', sys.executable,"
+        "k = subprocess.Popen([sys.executable, '-m', 'factory.judging.local.keeper',"
+        " sys.executable,"
         " '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'],"
         " stdin=subprocess.PIPE, start_new_session=True)\n"
         "time.sleep(600)\n"

@@ -433,7 +433,7 @@ def test_law_9_a_killed_run_loses_no_answer_and_pays_none_twice(
 def test_calls_in_doubt_are_held_where_the_recipe_says_so(
     store: Store, fill: Fill, judging: Section, server: Any
 ) -> None:
-    from factory.judging.client import call_of
+    from factory.judging.client.calls import call_of
     from factory.store import CallIntent, Ledger
 
     ids = fill(store, QUESTIONS[:1])

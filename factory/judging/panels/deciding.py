@@ -1,6 +1,6 @@
 """Panels at work: members' stored judgements are read, decided on, and become rows. No calls.
 
-(Panels that ask their members in turn are in `cheap_asking`.)
+(Panels that ask their members in turn are in `in_turn`.)
 
 A panel's id is made of its file, its members' ids and their weights, so a member that was edited or
 got other weights makes another panel. A verdict that is there stays; one that failed because a
@@ -20,7 +20,7 @@ from factory.errors import RecipeError, UserError
 from factory.judging.files import Judge
 from factory.judging.front import Panel
 from factory.judging.outcomes import Verdict
-from factory.judging.panel import RELATIVE, UNBOUNDED, Member, decide, decide_pair
+from factory.judging.panels.rules import RELATIVE, UNBOUNDED, Member, decide, decide_pair
 from factory.judging.plan import Task, task_of
 from factory.judging.work import Commit, Source, row_of
 from factory.store import Store

@@ -1,7 +1,7 @@
 """Judges of our own: a vLLM server on loopback for an endpoint that names a model and no URL.
 
-The server is a child that lives as long as its verb: `python -m factory.judging.keeper` starts it
-and ends it when our end of a pipe closes, so it does not outlive a process that was killed either.
+The server is a child that lives as long as its verb: `factory.judging.local.keeper` starts it and
+ends it when our end of a pipe closes, so it does not outlive a process that was killed either.
 It is asked through the same client as a vendor. Its GPUs are leased in the ledger while it runs.
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
 
 from factory.errors import MissingExtra, Stopped, UserError
-from factory.judging.weights import digest
+from factory.judging.local.weights import digest
 from factory.judging.work import Source
 from factory.recipe import Endpoint
 from factory.store import Ledger, Store
@@ -192,7 +192,7 @@ def _kept(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The keeper of a server: it ends the server when this block, or this process, ends."""
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "factory.judging.keeper", *command],
+        [sys.executable, "-m", "factory.judging.local.keeper", *command],
         stdin=subprocess.PIPE,
         stdout=said,
         stderr=subprocess.STDOUT,

@@ -16,10 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory.judging import cheap, panels
 from factory.judging.front import Panel
 from factory.judging.outcomes import Verdict, failed, good, preference
-from factory.judging.panels import Decision, Rows
+from factory.judging.panels import deciding, needs
+from factory.judging.panels.deciding import Decision, Rows
 from factory.judging.plan import Task
 from factory.judging.work import Commit, Source
 from factory.rows import Status, content_id, share_of
@@ -86,13 +86,13 @@ def judge_in_turn(
     retry: Sequence[Status] = (),
 ) -> None:
     """Ask the members as far as is needed, and append the verdicts of the panel."""
-    for part in panels.parts(_worth_asking(store, completion_ids), PROMPTS_AT_ONCE):
+    for part in deciding.parts(_worth_asking(store, completion_ids), PROMPTS_AT_ONCE):
         tried: set[object] = set()
         while wanted := _wanted(store, source, part, tried, retry):
             for (member, aspect), wants in sorted(wanted.items(), key=lambda w: str(w[0])):
                 ids = [i for want in wants for i in want.ids]
                 ask(source.members[member], ids, _only(aspect, wants))
-        panels.write(store, source, part, commit, decided=decided)
+        deciding.write(store, source, part, commit, decided=decided)
 
 
 def _worth_asking(store: Store, completion_ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def _wanted(
     retry: Sequence[Status],
 ) -> dict[tuple[int, str | None], list[_Want]]:
     """What the prompts ask for next, by member and aspect; noted as tried."""
-    said = panels.said_of(store, source, prompts)
+    said = deciding.said_of(store, source, prompts)
     found: dict[tuple[int, str | None], list[_Want]] = defaultdict(list)
     for prompt in prompts:
         rows = said[prompt["prompt_id"]]
@@ -156,7 +156,7 @@ def _questions(source: Source, prompt: Mapping[str, Any]) -> list[tuple[int, str
 
 def _turn(
     prompt: Mapping[str, Any], rows: Rows, source: Source, open_to: Callable[[int, str, Rows], bool]
-) -> cheap.Turn:
+) -> needs.Turn:
     """The next turn of a prompt; `open_to` says which failed answers are asked for once more."""
     questions = _questions(source, prompt)
     by: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
@@ -167,13 +167,13 @@ def _turn(
         for q, (k, aspect) in enumerate(questions):
             member = source.members[k]
             there = by.get((member.judge_id, aspect, i), ())
-            voice = panels.member_of(member)
+            voice = deciding.member_of(member)
             scores = [r["score"] for r in there if r["status"] == "ok" and r["score"] is not None]
             if not scores and open_to(q, i, there):
                 break
             answers.append(voice.share(sum(scores) / len(scores)) if scores else None)
     spec = _spec(source)
-    return cheap.settle(
+    return needs.settle(
         said, questions=len(questions), stop=spec.stop, may_win=set(prompt["may_win"] or ())
     )
 
@@ -245,21 +245,21 @@ def _undecided(
     k: int, prompt: Mapping[str, Any], rows: Rows, source: Source
 ) -> Iterator[tuple[str, str]]:
     member, wanted = source.members[k], _spec(source).decisive
-    for pair, p in panels.matches_of(_of(member, rows), set(prompt["ids"])).items():
-        if p is None or abs(p - 0.5) <= wanted + cheap.CLOSE:
+    for pair, p in deciding.matches_of(_of(member, rows), set(prompt["ids"])).items():
+        if p is None or abs(p - 0.5) <= wanted + needs.CLOSE:
             yield pair
 
 
 def _decides(k: int, prompt: Mapping[str, Any], rows: Rows, source: Source) -> bool:
     shares = _shares(k, prompt, rows, source)
     complete = len(shares) == len(prompt["ids"])
-    return complete and cheap.decisive(list(shares.values()), wanted=_spec(source).decisive)
+    return complete and needs.decisive(list(shares.values()), wanted=_spec(source).decisive)
 
 
 def _shares(k: int, prompt: Mapping[str, Any], rows: Rows, source: Source) -> dict[str, float]:
     member = source.members[k]
-    voice = panels.member_of(member)
-    found = panels.scores_of(member, _of(member, rows), set(prompt["ids"]))
+    voice = deciding.member_of(member)
+    found = deciding.scores_of(member, _of(member, rows), set(prompt["ids"]))
     return {i: voice.share(score) for i, score in found.items()}
 
 
@@ -283,26 +283,26 @@ def _by_name(source: Source, rows: Rows) -> dict[str, Rows]:
 def _means(prompt: Mapping[str, Any], rows: Rows, source: Source) -> Iterator[Decision]:
     turn = _turn(prompt, rows, source, lambda question, identity, there: not there)
     for i, score in turn.scores.items():
-        lineage = panels.lineage_of({}, _by_name(source, rows), {i})
+        lineage = deciding.lineage_of({}, _by_name(source, rows), {i})
         yield (i,), good(score, reason=f"settled_after_{turn.asked}"), lineage
 
 
 def _decided_pairs(prompt: Mapping[str, Any], rows: Rows, source: Source) -> Iterator[Decision]:
     ids, said = set(prompt["ids"]), _by_name(source, rows)
-    found = {name: panels.matches_of(about, ids) for name, about in said.items()}
+    found = {name: deciding.matches_of(about, ids) for name, about in said.items()}
     last = source.members[-1].judge.name
     for pair in sorted({pair for matches in found.values() for pair in matches}):
         heard = {name: p for name, matches in found.items() if (p := matches.get(pair)) is not None}
         firm = (
             p
             for name, p in heard.items()
-            if name == last or abs(p - 0.5) > _spec(source).decisive + cheap.CLOSE
+            if name == last or abs(p - 0.5) > _spec(source).decisive + needs.CLOSE
         )
         p = next(firm, None)
         if p is None and pair not in found[last]:
             continue  # the last member was not asked yet
         verdict = failed("error", "member_missing") if p is None else preference(p)
-        yield pair, verdict, panels.pair_lineage(heard, said, pair)
+        yield pair, verdict, deciding.pair_lineage(heard, said, pair)
 
 
 def _decided_by(prompt: Mapping[str, Any], rows: Rows, source: Source) -> Iterator[Decision]:
@@ -318,7 +318,7 @@ def _decided_by(prompt: Mapping[str, Any], rows: Rows, source: Source) -> Iterat
         elif i in spoken:
             verdict = failed("error", "member_missing")
         if verdict is not None:
-            yield (i,), verdict, panels.lineage_of({}, said, {i})
+            yield (i,), verdict, deciding.lineage_of({}, said, {i})
 
 
 def _heard_of(rows: Rows) -> Collection[str]:

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.errors import FactoryError, Stopped
-from factory.judging.keys import Keys
-from factory.judging.limits import Limits
-from factory.judging.outcomes import Reply
-from factory.judging.pace import Pace, backoff, retry_after
-from factory.judging.replies import (
+from factory.judging.client.keys import Keys
+from factory.judging.client.limits import Limits
+from factory.judging.client.pace import Pace, backoff, retry_after
+from factory.judging.client.replies import (
     cost_of,
     is_of_another,
     most_it_can_cost,
@@ -29,8 +28,9 @@ from factory.judging.replies import (
     read_error,
     tokens_of,
 )
-from factory.judging.tries import Try, failed_try, result_of, said
-from factory.judging.wire import Answered, Broken, Wire
+from factory.judging.client.tries import Try, failed_try, result_of, said
+from factory.judging.client.wire import Answered, Broken, Wire
+from factory.judging.outcomes import Reply
 from factory.recipe import Endpoint
 from factory.rows import content_id
 from factory.store import CallIntent, Ledger

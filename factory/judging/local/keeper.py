@@ -1,4 +1,6 @@
-"""Keeps one command running until the standard input ends: `python -m factory.judging.keeper CMD`.
+"""Keeps one command running until the standard input ends.
+
+It is `python -m factory.judging.local.keeper CMD`.
 
 The input is a pipe from whoever needs the command. It closes when that process closes it, and also
 when it is killed, so a server never outlives its user. The command's children end with it.

@@ -20,10 +20,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from factory.errors import BudgetExhausted, FactoryError, LeaseHeld, Stopped
-from factory.judging.client import Answer, Call, intent_of
+from factory.judging.client.calls import Answer, Call, intent_of
+from factory.judging.client.replies import cost_of, read_error, read_value
+from factory.judging.client.tries import Try, failed_try, result_of
 from factory.judging.outcomes import Reply
-from factory.judging.replies import cost_of, read_error, read_value
-from factory.judging.tries import Try, failed_try, result_of
 from factory.recipe import Endpoint
 from factory.store import Ledger
 

@@ -1,4 +1,6 @@
-"""A reward model in a process of its own: `python -m factory.judging.reward`, JSON lines both ways.
+"""A reward model in a process of its own, JSON lines both ways.
+
+It is `python -m factory.judging.local.reward`.
 
 The process's exit is what gives the memory back, and a crash of the model's library is not ours.
 The first line says which model; every further one is a batch of conversations, answered by one line
