@@ -50,14 +50,17 @@ class Judge:
             return f"panel_{front.panel.rule}/1"
         if front.reward is not None:
             return f"reward_{front.reward.engine}/1"
-        if front.kind in ("human", "revise"):
-            return f"{front.parser or 'people'}/1"
-        named = rankings if front.kind == "listwise" else parse
+        if front.kind == "human":
+            return "people/1"
+        named = rankings if front.kind in ("listwise", "revise") else parse
         return named.parser_name(front.parser)
 
-    def identity(self, model: str = "", options: object = None) -> str:
-        """The judge's id: file, model, the endpoint's own options and the parser's version."""
-        return content_id("judge", [self.sha, model, options, self.parser])
+    def identity(self, model: str = "", options: object = None, *, parser: str = "") -> str:
+        """The judge's id: file, model, the endpoint's own options and the parser's version.
+
+        `parser` is another version, whose verdicts on the same answers have that id.
+        """
+        return content_id("judge", [self.sha, model, options, parser or self.parser])
 
     def aspect(self, name: str) -> Aspect | None:
         """The aspect of that name, or None."""
@@ -121,7 +124,8 @@ def read(text: str, *, name: str, sha: str) -> Judge:
 def _front(file: str, text: str) -> Front:
     try:
         value: object = yaml.safe_load(text)
-    except yaml.YAMLError as bad:
+    # YAML's own dates raise ValueError, and braces without an end RecursionError.
+    except (yaml.YAMLError, ValueError, RecursionError) as bad:
         mark = getattr(bad, "problem_mark", None)
         line = f"line {mark.line + 2}: " if mark else ""
         raise _wrong(file, f"{line}the front matter is not YAML") from bad

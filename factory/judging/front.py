@@ -36,8 +36,8 @@ class Strict(BaseModel):
 class ScaleSpec(Strict):
     """The ends of the judge's scale, both included."""
 
-    min: float
-    max: float
+    min: Annotated[float, Field(allow_inf_nan=False)]
+    max: Annotated[float, Field(allow_inf_nan=False)]
     integer: bool = False
 
     @model_validator(mode="after")
@@ -211,6 +211,11 @@ class Front(Strict):
             )
         if self.parser.startswith("logprob_") and self.logprobs is None:
             raise ValueError(f"parser {self.parser} needs `logprobs`")
+        if self.parser == "logprob_rating" and not 0 <= self.scale.min <= self.scale.max < 10:
+            raise ValueError(
+                "parser logprob_rating reads one token, and many tokenizers write 10 as two: the "
+                "scale must lie within 0 and 9"
+            )
         if self.response_format is not None and self.json_schema is not None:
             raise ValueError("`json_schema` and `response_format` say the same: keep one")
         names = [a.name for a in self.aspects]

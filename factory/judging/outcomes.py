@@ -114,9 +114,21 @@ def reply_of_raw(raw: str, status: Status) -> Reply:
     if raw.startswith('{"text"'):
         try:
             value = json.loads(raw)
-            return Reply(
-                text=value["text"], top_logprobs=value["top_logprobs"], finish_reason=finish
-            )
-        except (ValueError, KeyError):
+            text, top = value["text"], value["top_logprobs"]
+            if isinstance(text, str) and _are_logprobs(top):
+                return Reply(text=text, top_logprobs=top, finish_reason=finish)
+        except (ValueError, KeyError, RecursionError):
             pass  # the judge itself wrote text that begins like that
     return Reply(text=raw, finish_reason=finish)
+
+
+def _are_logprobs(value: Any) -> bool:
+    """Whether it is `[[[token, log-probability], ...], ...]`, which a judge's own JSON is not."""
+    try:
+        return all(
+            isinstance(token, str) and isinstance(logprob, int | float)
+            for tops in value
+            for token, logprob in tops
+        )
+    except (TypeError, ValueError):
+        return False

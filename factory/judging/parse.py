@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from factory.judging.outcomes import Reply, TokenLogprobs, Verdict, failed, good, preference
+from factory.judging.outcomes import Reply, Verdict, failed, good, preference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,8 @@ Parser = Callable[[Reply, Ask], Verdict]
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _MARKS = r"[\s*_`\"'#>\[\](]*"
+_BETWEEN = r"(?:[-~\u2013\u2014\u2192]|\.{2,3}|to\b|or\b|and\b)"
+"""What stands between the two ends of a range."""
 
 
 def _one(verdicts: Sequence[Verdict], *, missing: str = "no_verdict") -> Verdict:
@@ -81,14 +83,18 @@ def _rating(reply: Reply, ask: Ask) -> Verdict:
 def _number_of(text: str, scale: Scale) -> Verdict:
     if re.match(r"n\s?/?\s?a\b", text, re.IGNORECASE):
         return failed("unparsed", "not_applicable")
+    # Of `4,5`, of `1e1` and of a 4 with a fraction sign after it only a part would be read.
     found = re.match(
-        rf"({_NUMBER})(?![\d.]*\d){_MARKS}(?:(?:/|out of){_MARKS}(\d+))?", text, re.IGNORECASE
+        rf"({_NUMBER})(?![\d.,]*\d|e[-+]?\d|[\u00bc-\u00be])"
+        rf"{_MARKS}(?:(?:/|out of){_MARKS}(\d+))?",
+        text,
+        re.IGNORECASE,
     )
     if found is None:
         return failed("unparsed", "no_number")
     if found[2] is not None and float(found[2]) != scale.max:
         return failed("unparsed", "other_scale")
-    if re.match(rf"\s*(?:-|\u2013|to\b|or\b)\s*{_NUMBER}", text[found.end() :], re.IGNORECASE):
+    if re.match(rf"\s*{_BETWEEN}\s*{_NUMBER}", text[found.end() :], re.IGNORECASE):
         return failed("unparsed", "range_of_numbers")
     return scale.verdict(float(found[1]))
 
@@ -183,13 +189,30 @@ def objects(text: str) -> list[dict[str, object]]:
     return found
 
 
-def _tokens(reply: Reply) -> TokenLogprobs:
-    return reply.top_logprobs[0] if reply.top_logprobs else ()
+_ROUNDED = 0.01
+"""A server's log-probability of what is certain may be a little above 0, and no more."""
 
 
-def _mass(tokens: TokenLogprobs, word: str) -> float:
-    """Probability of a word as the first token; a token that is not among the top has none."""
-    return sum(math.exp(float(str(lp))) for token, lp in tokens if str(token) == word)
+def _chances(reply: Reply) -> dict[str, float]:
+    """Token -> probability at the first position; a token that is not among the top has none.
+
+    Raises:
+        _NoLogprobs: saying why, where there are none or one is no log-probability (NaN, above 0).
+    """
+    if not reply.top_logprobs:
+        raise _NoLogprobs("no_logprobs")
+    found: dict[str, float] = {}
+    for token, value in reply.top_logprobs[0]:
+        logprob = float(str(value))
+        # NaN compares as false: it is refused here too, where it would be a win for the second.
+        if not logprob <= _ROUNDED:
+            raise _NoLogprobs("bad_logprobs")
+        found[str(token)] = found.get(str(token), 0.0) + math.exp(logprob)
+    return found
+
+
+class _NoLogprobs(Exception):
+    """Why a first token tells nothing; a stable word."""
 
 
 def _logprob_pair(reply: Reply, ask: Ask) -> Verdict:
@@ -198,10 +221,14 @@ def _logprob_pair(reply: Reply, ask: Ask) -> Verdict:
     AlpacaEval 2's verdict (https://github.com/tatsu-lab/alpaca_eval). Arguments: `first` ("m"),
     `second` ("M"): the words that name the first and the second shown text.
     """
-    first = _mass(_tokens(reply), ask.text("first", "m"))
-    second = _mass(_tokens(reply), ask.text("second", "M"))
+    try:
+        chances = _chances(reply)
+    except _NoLogprobs as why:
+        return failed("unparsed", str(why))
+    first = chances.get(ask.text("first", "m"), 0.0)
+    second = chances.get(ask.text("second", "M"), 0.0)
     if first + second == 0:
-        return failed("unparsed", "no_verdict_token" if reply.top_logprobs else "no_logprobs")
+        return failed("unparsed", "no_verdict_token")
     return preference(first / (first + second))
 
 
@@ -211,22 +238,24 @@ def _logprob_rating(reply: Reply, ask: Ask) -> Verdict:
     Method of arXiv 2303.16634. Argument: `min_mass` (0.5), the least probability that the numbers
     must hold together; below it the judge was saying something else.
     """
-    if not reply.top_logprobs:
-        return failed("unparsed", "no_logprobs")
+    try:
+        chances = _chances(reply)
+    except _NoLogprobs as why:
+        return failed("unparsed", str(why))
     numbers = range(math.ceil(ask.scale.min), math.floor(ask.scale.max) + 1)
-    mass = {n: _mass(_tokens(reply), str(n)) for n in numbers}
+    mass = {n: chances.get(str(n), 0.0) for n in numbers}
     total = sum(mass.values())
-    if total < float(ask.text("min_mass", "0.5")):
+    if total == 0 or total < float(ask.text("min_mass", "0.5")):
         return failed("unparsed", "no_verdict_token")
     return good(sum(n * p for n, p in mass.items()) / total)
 
 
 PARSERS: dict[str, tuple[str, Parser]] = {
-    "rating": ("1", _rating),
+    "rating": ("2", _rating),
     "bracket": ("1", _bracket),
     "pair": ("1", _pair),
     "five_way": ("1", _five_way),
-    "result": ("2", _result),
+    "result": ("3", _result),
     "json": ("1", _json),
     "logprob_pair": ("1", _logprob_pair),
     "logprob_rating": ("1", _logprob_rating),

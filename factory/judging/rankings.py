@@ -89,7 +89,11 @@ def _json_scores(reply: Reply, ask: Ask, shown: int) -> list[Verdict]:
         raise _Unread("incomplete_list" if len(value) < shown else "unknown_text")
     if any(isinstance(n, bool) or not isinstance(n, int | float) for n in value):
         raise _Unread("no_number")
-    verdicts = [ask.scale.verdict(float(cast("float", n))) for n in value]
+    try:
+        numbers = [float(cast("float", n)) for n in value]
+    except OverflowError as huge:  # JSON's whole numbers have no end
+        raise _Unread("off_scale") from huge
+    verdicts = [ask.scale.verdict(number) for number in numbers]
     bad = next((v.reason for v in verdicts if v.status != "ok"), "")
     if bad:
         raise _Unread(bad)
@@ -141,17 +145,19 @@ def places(groups: Sequence[Sequence[int]]) -> dict[int, float]:
 
 
 LISTS: dict[str, tuple[str, ListParser]] = {
-    "ratings": ("1", _ratings),
+    "ratings": ("2", _ratings),
     "ranking": ("1", _ranking),
     "json_ranking": ("1", _json_ranking),
     "json_scores": ("1", _json_scores),
 }
-"""Parser and version by name."""
+"""Parser and version by name. `ratings` reads each number as the parser `rating` does."""
+REVISION = "2"
+"""Version of the parser of revisions, which reads its number as `rating` does, too."""
 
 
 def parser_name(name: str) -> str:
     """Name and version of a parser, as rows keep it: `ranking/1`."""
-    return f"{name}/{LISTS[name][0]}"
+    return f"{name}/{REVISION if name == 'revision' else LISTS[name][0]}"
 
 
 def parse_list(reply: Reply, *, parser: str, ask: Ask, shown: int) -> list[Verdict]:

@@ -26,6 +26,11 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_BODY_ERRORS = (
+    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What a body can raise: it is a small program, and `{{ 1 / 0 }}` is one."""
 _MARK = re.compile(r"^<!--\s*(system|user)\s*-->[ \t]*\n", re.MULTILINE)
 _COMMON = frozenset({"prompt", "reference", "aspect", "scale", "args"})
 _SHOWN: dict[str, tuple[str, ...]] = {
@@ -165,6 +170,6 @@ def messages_for(
         values |= dict(zip(names, blocks, strict=True))
     try:
         made = [(role, part.render(values).strip()) for role, part in template.parts]
-    except jinja2.TemplateError as bad:
-        raise BadTemplate(bad.message or type(bad).__name__) from bad
+    except _BODY_ERRORS as bad:
+        raise BadTemplate(f"{bad}" or type(bad).__name__) from bad
     return [{"role": role, "content": text} for role, text in made if text]

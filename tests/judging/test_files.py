@@ -72,6 +72,13 @@ def test_ultrafeedback_asks_the_four_aspects_with_levels_numbered_1_to_5() -> No
         ("{{ completion }}", "{{ completion ", "line 11"),
         ("scale: {", "scale: [", "the front matter is not YAML"),
         ("---\nkind", "kind", "does not begin with front matter"),
+        ("description: a test", "description: 2024-13-45", "the front matter is not YAML"),
+        ("{min: 1, max: 5}", "{min: 1, max: .inf}", "scale.max: Input should be a finite number"),
+        (
+            "parser: rating",
+            "parser: logprob_rating\nlogprobs: 5\nscale: {min: 1, max: 10}",
+            "tokenizers write 10 as two",
+        ),
     ],
 )
 def test_a_wrong_file_names_itself_the_field_and_the_nearest_name(
@@ -158,3 +165,10 @@ def test_blocks_that_calls_share_are_equal_so_a_prefix_cache_can_reuse_them() ->
     ]
     shared = said[0].index(judge.front.aspects[0].ask)
     assert len({text[:shared] for text in said}) == 1
+
+
+def test_a_body_that_fails_on_its_values_is_a_wrong_file_and_no_crash() -> None:
+    for body in ("{{ 1 / 0 }}", "{{ scale | length }}", "{{ aspect.ask.no.more }}"):
+        template = render.compile_body("{{ prompt }} {{ completion }} " + body, kind="pointwise")
+        with pytest.raises(render.BadTemplate):
+            render.messages_for(template, conversation=[], texts=["x"], scale=1)

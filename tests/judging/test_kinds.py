@@ -320,6 +320,43 @@ def test_a_reward_models_score_is_its_raw_logit_whatever_the_batch(
     assert judge(store, completion_ids=ids, **call).made == 0
 
 
+def test_a_text_cannot_spell_a_mark_that_only_the_tokenizer_knows(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    """Marks of turns are often special without being one of the named special tokens."""
+    import shutil
+
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    from factory.judging.local.reward import Texts
+
+    place = tmp_path / "marked"
+    shutil.copytree(reward_model, place)
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer.add_tokens([AddedToken("<|head|>", special=True)], special_tokens=False)
+    tokenizer.save_pretrained(place)
+    texts = Texts(place, most=None)
+    assert "<|head|>" not in texts.tokenizer.all_special_tokens
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "<|head|>user"}]
+    assert texts.ids(said) == ([], "text_holds_special_tokens")
+
+
+def test_a_reward_model_that_died_is_said_and_closing_it_hides_nothing(
+    reward_model: Path, tmp_path: Path
+) -> None:
+    from factory.errors import StageFailed
+    from factory.judging.front import Reward
+    from factory.judging.rewarding import Scorer
+
+    scorer = Scorer(reward_model, Reward(), log=tmp_path / "log")
+    scorer._process.kill()
+    scorer._process.wait()
+    with pytest.raises(StageFailed, match="ended with"):
+        scorer.score([[{"role": "user", "content": "q"}]])
+    scorer.close()
+
+
 def test_law_2_other_weights_under_the_same_path_are_another_judge(
     store: Store, reward_model: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,8 @@ def _read(
         ("Rating: 5.0", 5),
         ("Let me think.\n\nTwo paragraphs.\n\nRating: 1\nRationale: a Rating is a rating", 1),
         ("Rating: 4\n\n(again) \nRating: 4", 4),
+        ("Rating: 4, for two reasons", 4),
+        ("Rating: 4\u5206", 4),
     ],
 )
 def test_a_rating_is_read_in_any_dress(text: str, score: float) -> None:
@@ -56,6 +58,11 @@ def test_a_rating_is_read_in_any_dress(text: str, score: float) -> None:
         ("Rating: 4/10", "other_scale"),
         ("Rating: 4-5", "range_of_numbers"),
         ("Rating: 4 \u2013 5", "range_of_numbers"),
+        ("Rating: 4 \u2014 5", "range_of_numbers"),
+        ("Rating: 4 and 5", "range_of_numbers"),
+        ("Rating: 4,5", "no_number"),
+        ("Rating: 1e1", "no_number"),
+        ("Rating: 4\u00bd", "no_number"),
         ("Rating: N/A", "not_applicable"),
         ("Rating: good", "no_number"),
         ("Rating: 4\nRating: 2", "conflicting_verdicts"),
@@ -197,6 +204,33 @@ def test_the_logprob_rating_is_the_mean_under_the_tokens() -> None:
     reply = Reply(text="4", top_logprobs=[top], finish_reason="length")
     verdict = parse(reply, parser="logprob_rating", ask=Ask(scale=FIVE, args={}))
     assert verdict.score == pytest.approx((4 * 0.5 + 5 * 0.25) / 0.75)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1000.0, 0.5])
+@pytest.mark.parametrize("parser", ["logprob_pair", "logprob_rating"])
+def test_a_log_probability_that_is_none_makes_no_winner_and_nothing_raise(
+    parser: str, bad: float
+) -> None:
+    for tokens in ([["m", bad], ["M", -1.0]], [["m", -1.0], ["M", bad]], [["4", bad]]):
+        reply = Reply(text="m", top_logprobs=[tokens])
+        verdict = parse(reply, parser=parser, ask=Ask(scale=FIVE, pairwise=True, args={}))
+        assert (verdict.status, verdict.reason) == ("unparsed", "bad_logprobs")
+    sure = Reply(text="m", top_logprobs=[[["m", 1e-7], ["M", -math.inf]]])
+    verdict = parse(sure, parser="logprob_pair", ask=Ask(scale=FIVE, pairwise=True, args={}))
+    assert verdict.p_first == 1.0
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"text": 3, "top_logprobs": []}',
+        '{"text": "x", "top_logprobs": 7}',
+        '{"text": "x", "top_logprobs": [[["m"]]]}',
+        '{"text": "x", "top_logprobs": [["m", "low"]]}',
+    ],
+)
+def test_a_judges_own_json_is_not_taken_for_a_stored_reply(raw: str) -> None:
+    assert (reply_of_raw(raw, "ok").text, reply_of_raw(raw, "ok").top_logprobs) == (raw, None)
 
 
 def test_a_reply_survives_the_ledger_and_the_raw_column() -> None:

@@ -106,6 +106,8 @@ def test_json_lists_are_read_whole_or_not_at_all() -> None:
     assert _said('{"scores": [4, 2]}', "json_scores", 2, FIVE) == [("ok", 4.0), ("ok", 2.0)]
     assert _said('{"scores": [4, 2, 1]}', "json_scores", 2, FIVE)[0][1] == "unknown_text"
     assert _said('{"scores": [4, 9]}', "json_scores", 2, FIVE)[0] == ("unparsed", "off_scale")
+    huge = '{"scores": [4, 1' + "0" * 400 + "]}"
+    assert _said(huge, "json_scores", 2, FIVE)[0] == ("unparsed", "off_scale")
 
 
 @given(st.text(max_size=200), st.sampled_from(sorted(rankings.LISTS)), st.integers(2, 5))

@@ -485,11 +485,11 @@ def test_a_mended_parser_reads_old_answers_again_for_free(
     def mended(reply: Any, ask: Any) -> Any:
         return replace(good(4.0), rationale=None) if "four" in reply.text else good(1.0)
 
-    monkeypatch.setitem(parse.PARSERS, "rating", ("2", mended))
+    monkeypatch.setitem(parse.PARSERS, "rating", ("mended", mended))
     source = source_for(store, "ultrafeedback", section)
     assert reparse(store, source, run_id="again") == {"ok": 40}
     assert reparse(store, source, run_id="again") == {}
-    rows = store.rows("select * from judgements where parser = 'rating/2'")
+    rows = store.rows("select * from judgements where parser = 'rating/mended'")
     assert {(r["score"], r["cost_microusd"], r["raw"]) for r in rows} == {
         (4.0, 0, "Grade four of five")
     }

@@ -35,7 +35,11 @@ class Texts:
         if not self.tokenizer.chat_template:
             raise ValueError("the model has no chat template")
         self.most = most
-        self._special = [t for t in self.tokenizer.all_special_tokens if t.strip()]
+        # Not only the named ones (bos, eos): Llama 3's turn marks are special and have no name.
+        added = self.tokenizer.added_tokens_decoder.values()
+        named = {str(t) for t in self.tokenizer.all_special_tokens}
+        special = named | {t.content for t in added if t.special}
+        self._special = sorted(t for t in special if t.strip())
 
     def ids(self, conversation: Conversation) -> tuple[list[int], str]:
         """Token ids, or a reason why there are none."""
