@@ -178,11 +178,12 @@ class Calls(Database):
             result = by_id[call_id]
             if state == "failed" and result.state == "failed":
                 continue  # told twice
-            writes.append(_as_write(result, attempt=attempt, now=now))
+            # A failed call has no reservation left; a held one counts as spent at its price.
+            spent = result.cost_microusd - (reserved if state == "held" else 0)
+            writes.append(_as_write(result, attempt=attempt, now=now) | {"b_spent": spent})
             if budget_id is not None:
-                # A failed call has no reservation left; a held one counts as spent at its price.
                 freed[budget_id][0] += reserved if state in {"sent", "in_doubt"} else 0
-                freed[budget_id][1] += result.cost_microusd - (reserved if state == "held" else 0)
+                freed[budget_id][1] += spent
         if not writes:
             return
         con.execute(_FINISH_CALL, writes)
@@ -218,9 +219,11 @@ _FINISH_CALL = (
             name: bindparam(f"b_{name}")
             for name in (
                 "state", "outcome", "http_status", "response", "tokens_in", "tokens_out",
-                "cost_microusd", "latency_ms", "error", "provider_request_id", "done_at",
+                "latency_ms", "error", "provider_request_id", "done_at",
             )
         }
+        # A try that failed may have been billed: a call costs what all of its tries cost.
+        | {"cost_microusd": t.calls.c.cost_microusd + bindparam("b_spent")}
     )
 )  # fmt: skip
 _FINISH_ATTEMPT = (

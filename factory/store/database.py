@@ -169,6 +169,11 @@ def process_owner() -> str:
     return f"{socket.gethostname()}/{pid}/{psutil.Process(pid).create_time():.2f}"
 
 
+def same_host(owner: str, other: str) -> bool:
+    """Whether two owners are processes of one machine."""
+    return owner.partition("/")[0] == other.partition("/")[0]
+
+
 def owner_is_dead(owner: str) -> bool:
     """True only when the owner was a process of this host that no longer runs."""
     host, _, rest = owner.partition("/")

@@ -12,33 +12,59 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, bindparam, false, func, or_, select, update
 
 from factory.store import tables as t
 from factory.store.calls import CallIntent, Calls
+from factory.store.database import same_host
 
+CHAT = "chat"
+"""Kind of the calls that a run's own process makes."""
+STALE_S = 6 * 3600.0
+"""Seconds after which a call that a process elsewhere sent is not waited for any more."""
 _CHUNK = 500
+_END_IN_DOUBT = (
+    update(t.attempts)
+    .where(
+        t.attempts.c.call_id == bindparam("b_call_id"),
+        t.attempts.c.attempt == bindparam("b_attempt"),
+    )
+    .values(outcome="in_doubt", ended_at=bindparam("b_at"), cost_microusd=bindparam("b_cost"))
+)
 
 
 class Doubt(Calls):
     """The part of the ledger that decides on calls whose fate is unknown."""
 
-    def mark_in_doubt(self, *, is_dead: Callable[[str], bool]) -> list[str]:
+    def mark_in_doubt(self, *, is_dead: Callable[[str], bool], run_id: str = "") -> list[str]:
         """Calls in flight whose owner is dead become `in_doubt`; their reservation stays counted.
+
+        Of an owner on another machine nobody here can say whether it lives; its calls are in doubt
+        once they are older than any answer takes.
 
         Args:
             is_dead: says of an owner whether it can no longer answer.
+            run_id: a run that this process alone goes on with: chats that a process elsewhere sent
+                for it are nobody's. (Samples may be on their way to the run's own workers.)
         """
         c = t.calls.c
         with self.transaction(alone="doubt") as con:
-            flying = (c.state == "sent", c.batch_id.is_(None))
-            owners = con.execute(select(c.owner).where(*flying).distinct()).scalars()
-            dead = [o for o in owners if o != self.owner and is_dead(o)]
-            if not dead:
-                return []
+            flying = (c.state == "sent", c.batch_id.is_(None), c.owner != self.owner)
+            owners = con.execute(select(c.owner).where(*flying).distinct()).scalars().all()
+            dead = [o for o in owners if is_dead(o)]
+            away = [o for o in owners if not same_host(o, self.owner)]
             marked = con.execute(
                 update(t.calls)
-                .where(*flying, c.owner.in_(dead))
+                .where(
+                    *flying,
+                    or_(
+                        c.owner.in_(dead),
+                        and_(c.owner.in_(away), c.sent_at < time.time() - STALE_S),
+                        and_(c.owner.in_(away), c.kind == CHAT, c.run_id == run_id)
+                        if run_id
+                        else false(),
+                    ),
+                )
                 .values(state="in_doubt")
                 .returning(c.call_id)
             )
@@ -49,20 +75,24 @@ class Doubt(Calls):
 
         Their price counts as spent either way: the vendor may have billed it.
         """
-        c, a = t.calls.c, t.attempts.c
+        c = t.calls.c
         with self.transaction(alone="doubt") as con:
             for start in range(0, len(call_ids), _CHUNK):
                 part = list(call_ids[start : start + _CHUNK])
                 decided = con.execute(
                     update(t.calls)
                     .where(c.call_id.in_(part), c.state == "in_doubt")
-                    .values(state="held" if hold else "failed", outcome="in_doubt")
-                    .returning(c.call_id, c.budget_id, c.reserve_microusd)
+                    .values(
+                        state="held" if hold else "failed",
+                        outcome="in_doubt",
+                        cost_microusd=c.cost_microusd + c.reserve_microusd,
+                    )
+                    .returning(c.call_id, c.attempts, c.budget_id, c.reserve_microusd)
                 ).all()
                 amounts: Counter[str] = Counter()
-                for _, budget_id, amount in decided:
-                    if budget_id is not None:
-                        amounts[budget_id] += amount
+                for row in decided:
+                    if row.budget_id is not None:
+                        amounts[row.budget_id] += row.reserve_microusd
                 for budget_id, amount in sorted(amounts.items()):
                     b = t.budgets.c
                     con.execute(
@@ -73,12 +103,13 @@ class Doubt(Calls):
                             spent_microusd=b.spent_microusd + amount,
                         )
                     )
-                ids = [row.call_id for row in decided]
-                con.execute(
-                    update(t.attempts)
-                    .where(a.call_id.in_(ids), a.ended_at.is_(None))
-                    .values(outcome="in_doubt", ended_at=time.time())
-                )
+                tries = [
+                    {"b_call_id": row.call_id, "b_attempt": row.attempts, "b_at": time.time(),
+                     "b_cost": row.reserve_microusd}
+                    for row in decided
+                ]  # fmt: skip
+                if tries:
+                    con.execute(_END_IN_DOUBT, tries)
 
     def resend_held(self, call_ids: Sequence[str]) -> None:
         """Free calls that were held to be sent again; what they may have cost stays spent."""
@@ -175,10 +206,15 @@ class Doubt(Calls):
             return {row.call_id: row.reserve_microusd for row in found}
 
     def open_batches(self) -> list[dict[str, Any]]:
-        """Batches that are neither fetched nor failed, oldest first."""
+        """Batches that are neither fetched nor failed, oldest first.
+
+        Each row has the `model` of its calls too; None for a batch that got none.
+        """
+        c = t.calls.c
+        model = select(func.min(c.model)).where(c.batch_id == t.batches.c.batch_id)
         with self.reading() as con:
             found = con.execute(
-                select(t.batches)
+                select(t.batches, model.scalar_subquery().label("model"))
                 .where(t.batches.c.state.in_(["submitting", "submitted"]))
                 .order_by(t.batches.c.started_at)
             )

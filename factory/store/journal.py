@@ -99,12 +99,13 @@ class Journal:
     def _finish(self, items: list[_Finish]) -> None:
         if not items:
             return
+        # Written or not, they are back: who waits for what they free must not wait for ever.
+        self._in_flight -= len(items)
         try:
             self._ledger.finish([item.result for item in items])
         except Exception as failed:  # handed to the coroutines that wait: none may hang
             self._tell([_failing(item.done, failed) for item in items if item.done])
             return
-        self._in_flight -= len(items)
         self._tell([_setting(item.done, True) for item in items if item.done])
 
     def _send(self, items: list[_Send]) -> None:

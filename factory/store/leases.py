@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from factory.errors import FactoryError, LeaseHeld
 from factory.store import tables as t
-from factory.store.database import Database, owner_is_dead
+from factory.store.database import Database, owner_is_dead, same_host
 
 TTL_SECONDS = 60.0
 
@@ -134,7 +134,7 @@ class Leases(Database):
 
     def _is_silent(self, held: dict[str, Any], ttl_s: float) -> bool:
         """Whether the heartbeat of an owner elsewhere stood still for long enough."""
-        if _is_here(held["owner"], self.owner):
+        if same_host(held["owner"], self.owner):
             return False  # its process lives, or `owner_is_dead` would have said so
         return self._watch_left(held, ttl_s) <= 0
 
@@ -148,7 +148,11 @@ class Leases(Database):
         return seen[2] + enough - time.monotonic()
 
     def _stale_by_wall(self, held: dict[str, Any]) -> bool:
-        return held["expires_at"] < time.time() and not _is_here(held["owner"], self.owner)
+        return held["expires_at"] < time.time() and not same_host(held["owner"], self.owner)
+
+    def holds(self, name: str) -> bool:
+        """Whether this process took the lease and has not given it back."""
+        return name in self._mine
 
     def give_lease(self, name: str) -> None:
         """Give a lease back, if it is still ours."""
@@ -171,7 +175,3 @@ class Leases(Database):
                     return
             except (FactoryError, DBAPIError) as failed:
                 log_.warning("no heartbeat of %s: %s", held.name, failed)  # the next one may do
-
-
-def _is_here(owner: str, mine: str) -> bool:
-    return owner.partition("/")[0] == mine.partition("/")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -13,10 +14,11 @@ from factory.errors import StoreError, UserError
 from factory.store import tables as t
 from factory.store.doubt import Doubt
 from factory.store.leases import Leases
+from factory.store.rates import Rates
 from factory.store.runs import Runs
 
 
-class Ledger(Doubt, Leases, Runs):
+class Ledger(Doubt, Leases, Rates, Runs):
     """The mutable tables behind one URL."""
 
     def __init__(self, url: str, *, create: bool = False, owner: str | None = None) -> None:
@@ -148,6 +150,18 @@ class Ledger(Doubt, Leases, Runs):
                 select(t.budgets).where(t.budgets.c.budget_id == budget_id)
             ).mappings()
             return next((dict(r) for r in row), None)
+
+    def first_asked_at(self, model: str, url: str) -> list[str]:
+        """Remember that a model is asked at a URL; where that is new, the URLs before it."""
+        key = f"asked {model}"
+        with self.transaction(alone="asked") as con:
+            kept = con.execute(select(t.meta.c.value).where(t.meta.c.key == key)).scalar()
+            known: list[str] = json.loads(kept) if kept else []
+            if url in known:
+                return []
+            row = {"key": key, "value": json.dumps([*known, url])}
+            con.execute(self.upsert(t.meta, [row], on_conflict={"value": row["value"]}))
+        return known
 
     def table(self, name: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """Every row of a ledger table, for SQL over it."""

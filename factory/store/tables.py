@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -79,6 +79,14 @@ budgets = Table(
     Column("limit_microusd", BigInteger),
     Column("reserved_microusd", BigInteger, nullable=False, default=0),
     Column("spent_microusd", BigInteger, nullable=False, default=0),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("level", Float, nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 leases = Table(

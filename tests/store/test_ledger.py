@@ -150,6 +150,66 @@ def test_a_late_answer_to_a_held_call_is_kept_at_its_real_price(budget: Ledger) 
     other.close()
 
 
+def test_a_call_costs_what_all_of_its_tries_cost(budget: Ledger) -> None:
+    """A try that timed out may have been billed: the bill, the budget and the tries agree."""
+    other = Ledger(budget.url, owner=DEAD)
+    other.reserve_and_send([intent("1"), intent("2")], budget_id="b")
+    budget.mark_in_doubt(is_dead=lambda owner: owner == DEAD)
+    budget.release_in_doubt(["1"], hold=False)
+    budget.release_in_doubt(["2"], hold=True)
+    budget.reserve_and_send([intent("1")], budget_id="b")
+    budget.finish([result("1", state="failed", cost=7, outcome="timeout", response=None)])
+    budget.reserve_and_send([intent("1")], budget_id="b")
+    budget.finish([result("1", cost=3)])
+    other.finish([result("2", cost=4)])  # a late answer to a held call
+    assert money(budget) == (0, 10 + 7 + 3 + 4)
+    assert {k: r.cost_microusd for k, r in budget.calls(["1", "2"]).items()} == {"1": 20, "2": 4}
+    assert sum(a["cost_microusd"] for a in budget.table("attempts")) == 24
+    other.close()
+
+
+def test_calls_of_a_process_elsewhere_are_in_doubt_when_they_are_old_or_their_run_is_ours(
+    budget: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is started again has another host's name."""
+    other = Ledger(budget.url, owner=DEAD)
+    other.reserve_and_send([intent("1")], budget_id="b")
+    alive: dict[str, object] = {"is_dead": lambda owner: False}
+    assert budget.mark_in_doubt(**alive) == []  # type: ignore[arg-type]
+    assert budget.mark_in_doubt(**alive, run_id="another") == []  # type: ignore[arg-type]
+    assert budget.mark_in_doubt(**alive, run_id="r") == ["1"]  # type: ignore[arg-type]
+    other.reserve_and_send([intent("2")], budget_id="b")
+    monkeypatch.setattr("factory.store.doubt.STALE_S", -1.0)
+    assert budget.mark_in_doubt(**alive) == ["2"]  # type: ignore[arg-type]
+    other.close()
+
+
+def test_a_lease_is_held_until_it_is_given_back(budget: Ledger) -> None:
+    with budget.lease("run:1"):
+        assert budget.holds("run:1") and not budget.holds("run:2")
+    assert not budget.holds("run:1")
+
+
+def test_units_a_minute_are_shared_by_every_process(budget: Ledger) -> None:
+    other, limits = Ledger(budget.url, owner=DEAD), {"requests": 60, "tokens": 6000}
+    one = {"requests": 1.0, "tokens": 10.0}
+    assert budget.take_units("e", limits, [one]) == [0.0]
+    (wait,) = other.take_units("e", limits, [one])
+    assert 0.9 < wait <= 1.0
+    assert other.take_units("another", limits, [one]) == [0.0]
+    first, *_ = other.take_units("e", limits, [one] * 5, unused={"tokens": 10.0})
+    assert 1.8 < first <= 2.0
+    other.close()
+
+
+def test_a_name_that_is_asked_at_a_new_place_is_told_once(budget: Ledger) -> None:
+    assert budget.first_asked_at("m", "http://a") == []
+    assert budget.first_asked_at("m", "http://a") == []
+    assert budget.first_asked_at("m", "http://b") == ["http://a"]
+    assert budget.first_asked_at("m", "http://b") == []
+    assert budget.first_asked_at("n", "http://b") == []
+
+
 def test_calls_of_a_batch_wait_for_the_batch_and_are_never_in_doubt(budget: Ledger) -> None:
     other = Ledger(budget.url, owner=DEAD)
     assert other.start_batch("batch", [intent("1"), intent("2")], budget_id="b") == {"1", "2"}
