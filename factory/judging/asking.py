@@ -89,18 +89,19 @@ def _shards(blocks: Iterable[Block], size: int) -> Iterator[Block]:
 async def _ask_shard(block: Block, asker: _Asker) -> None:
     calls: list[tuple[Task, Call]] = []
     rows: list[dict[str, object]] = []
+    revision = asker.client.endpoint.revision
     for task in block.tasks:
         refused = _too_long(block, task, asker.source)
         if refused is not None:
             rows += rows_of(task, [refused], asker.source)
         else:
-            calls.append(
-                (task, call_of(body_of(block, task, asker.source), replicate=task.replicate))
-            )
+            body = body_of(block, task, asker.source)
+            calls.append((task, call_of(body, replicate=task.replicate, revision=revision)))
     answers = await _answers(asker, [call for _, call in calls])
     turns = await corrections.correct(
-        asker.source.judge, calls, answers, ask=lambda more: _answers(asker, more)
-    )
+        asker.source.judge, calls, answers, revision=revision,
+        ask=lambda more: _answers(asker, more),
+    )  # fmt: skip
     failures = [a for a in answers if isinstance(a, BaseException)]
     for (task, call), answer, earlier in zip(calls, answers, turns, strict=True):
         if isinstance(answer, Answer):
@@ -128,19 +129,21 @@ async def _answers(asker: _Asker, calls: Sequence[Call]) -> list[Answer | BaseEx
     found = await asker.client.ask_all(asked)
     report = asker.commit.report
     report.recovered += len(calls) - len(asked)
-    report.paid_calls += sum(isinstance(answer, Answer) for answer in found)
+    report.paid_calls += sum(isinstance(a, Answer) and a.reply is not None for a in found)
     fresh = iter(found)
     return [kept.get(call.call_id) or next(fresh) for call in calls]
 
 
 async def _recovered(asker: _Asker, call_ids: Sequence[str]) -> dict[str, Answer]:
     """Answers that are in the ledger already; calls in doubt are decided as the endpoint says."""
-    ledger, endpoint = asker.commit.store.ledger, asker.client.endpoint
+    ledger, hold = asker.commit.store.ledger, asker.client.endpoint.in_doubt == "hold"
     known = await asyncio.to_thread(ledger.calls, call_ids)
     doubtful = [row.call_id for row in known.values() if row.state == "in_doubt"]
     if doubtful:
-        hold = endpoint.in_doubt == "hold"
         await asyncio.to_thread(ledger.release_in_doubt, doubtful, hold=hold)
+    held = [row.call_id for row in known.values() if row.state == "held"]
+    if held and not hold:
+        await asyncio.to_thread(ledger.resend_held, held)
     kept = {row.call_id: _kept(row) for row in known.values() if row.state == "done"}
     if kept:
         asker.charged |= await asyncio.to_thread(_charged, asker.commit.store, list(kept))

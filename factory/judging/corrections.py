@@ -36,7 +36,9 @@ def reason_to_ask(judge: Judge, reply: Reply, *, shown: int) -> str:
     return min(reasons) if reasons and whole else ""
 
 
-def call_after(call: Call, reply: Reply, reason: str, *, replicate: int) -> Call:
+def call_after(
+    call: Call, reply: Reply, reason: str, *, replicate: int, revision: str | None = None
+) -> Call:
     """The call that answers an unreadable reply."""
     told = (
         f"No verdict can be read in your reply. {_WORDS.get(reason, '')}".strip()
@@ -45,7 +47,7 @@ def call_after(call: Call, reply: Reply, reason: str, *, replicate: int) -> Call
     turns = [{"role": "assistant", "content": reply.text}, {"role": "user", "content": told}]
     # Some servers refuse an empty turn of the assistant.
     listed = [*call.body["messages"], *(t for t in turns if t["content"].strip())]
-    return call_of({**call.body, "messages": listed}, replicate=replicate)
+    return call_of({**call.body, "messages": listed}, replicate=replicate, revision=revision)
 
 
 async def correct(
@@ -54,6 +56,7 @@ async def correct(
     answers: list[Answer | BaseException],
     *,
     ask: Callable[[Sequence[Call]], Awaitable[list[Answer | BaseException]]],
+    revision: str | None = None,
 ) -> list[list[tuple[Call, Answer]]]:
     """Ask again where no verdict can be read, at most as often as the judge's file says.
 
@@ -67,7 +70,9 @@ async def correct(
                 continue
             reason = reason_to_ask(judge, answer.reply, shown=len(task.completion_ids))
             if reason:
-                after = call_after(call, answer.reply, reason, replicate=task.replicate)
+                after = call_after(
+                    call, answer.reply, reason, replicate=task.replicate, revision=revision
+                )
                 wrong.append((i, answer, after))
         if not wrong:
             break

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory.judging import asking, checking, files, revising, rewarding
+from factory.judging.client import names
 from factory.judging.front import ASKING
 from factory.judging.local import servers
 from factory.judging.panels import deciding, in_turn
@@ -331,7 +332,9 @@ def _make(
         for block in blocks:
             checking.check(block, source=source, commit=commit)
         return
-    store.ledger.mark_in_doubt(is_dead=owner_is_dead)
+    alone = store.ledger.holds(f"run:{commit.run_id}")
+    store.ledger.mark_in_doubt(is_dead=owner_is_dead, run_id=commit.run_id if alone else "")
+    names.tell_of_others(store.ledger, source.endpoint, name=source.endpoint_name)
     with servers.answering(source, store, run_id=commit.run_id) as endpoint:
         ready = replace(source, endpoint=endpoint)
         asyncio.run(asking.ask(blocks, source=ready, commit=commit, shard=shard, budget_id=budget))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Source:
     model: Path | None = None
     """A reward model's directory, and below the hash of its weights."""
     model_id: str = ""
+    options: object = None
+    """What else the id is made of: the endpoint's own options."""
     members: tuple[Source, ...] = ()
     """A panel's members, and below the weight of each."""
     weights: tuple[float, ...] = ()
@@ -42,9 +45,10 @@ def source_of(judge: Judge, *, endpoint: Endpoint | None = None, endpoint_name: 
     options = dict(endpoint.extra_body) or None
     return Source(
         judge=judge,
-        judge_id=judge.identity(endpoint.model, options),
+        judge_id=judge.identity(endpoint.known_as, options),
         endpoint=endpoint,
         endpoint_name=endpoint_name,
+        options=options,
     )
 
 
@@ -80,7 +84,7 @@ def row_of(task: Task, verdict: Verdict, source: Source, **more: object) -> dict
         "judge": judge.name,
         "judge_id": source.judge_id,
         "judge_sha": judge.sha,
-        "judge_model_id": source.endpoint.model if source.endpoint else source.model_id or None,
+        "judge_model_id": source.endpoint.known_as if source.endpoint else source.model_id or None,
         "aspect": task.aspect,
         "prompt_id": task.prompt_id,
         "completion_ids": list(ids),
@@ -168,6 +172,7 @@ class Commit:
         self._tell = tell
         self._told = report.cost_microusd
         self._before = before
+        self._one = threading.Lock()
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Append one shard's rows in one commit.
@@ -180,13 +185,14 @@ class Commit:
         if self._before is not None:
             self._before(rows)
         added = self.store.append("judgements", rows, run_id=self.run_id)
-        self.report.made += added
-        self.report.statuses.update(str(row["status"]) for row in rows)
-        if self._tell is not None:
-            spent = self.report.cost_microusd
-            self._tell(added, spent - self._told)
-            self._told = spent
-        self._check()
+        with self._one:  # several shards commit side by side
+            self.report.made += added
+            self.report.statuses.update(str(row["status"]) for row in rows)
+            if self._tell is not None:
+                spent = self.report.cost_microusd
+                self._tell(added, spent - self._told)
+                self._told = spent
+            self._check()
 
     def _check(self) -> None:
         seen: Counter[str] = self.report.statuses

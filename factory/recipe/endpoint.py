@@ -16,7 +16,7 @@ PACE = (
     "start_timeout_s",
 )  # fmt: skip
 """Fields that change how fast and for how much an endpoint answers, and not what."""
-LATER_FIELDS = ("settings",)
+LATER_FIELDS = ("settings", "revision")
 """Fields that are off by default: a recipe that never names them is the recipe it was."""
 
 
@@ -47,6 +47,9 @@ class Endpoint(Section):
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     """Without it, `model` is a directory or a hub's name, and a vLLM server is started for it."""
     model: str
+    revision: str | None = Field(default=None, min_length=1)
+    """What stands behind the name, in a word of your own: another word is another judge. For a
+    server whose weights change under one name, or two that serve different ones under the same."""
     api_key_env: str | tuple[str, ...] | None = None
     """Environment variables that hold keys, used in turn; the keys themselves are never written."""
     price: Price | None = None
@@ -81,6 +84,8 @@ class Endpoint(Section):
     def _one_way(self) -> Endpoint:
         if self.base_url is None and (self.mode == "batch" or self.key_names):
             raise ValueError("mode batch and api_key_env need a base_url")
+        if self.base_url is None and self.revision is not None:
+            raise ValueError("revision is of a server elsewhere; a directory is known by its bytes")
         if self.base_url is not None and self.settings:
             raise ValueError("settings are of a server that is started here, without base_url")
         return self
@@ -98,6 +103,11 @@ class Endpoint(Section):
             raise ValueError(f"no server runs for {self.model}")
         return self.base_url
 
+    @property
+    def known_as(self) -> str:
+        """The model as judgements name it: with its revision, where one is said."""
+        return self.model if self.revision is None else f"{self.model}@{self.revision}"
+
     def api_keys(self) -> tuple[str, ...]:
         """The keys, from the environment.
 
@@ -105,8 +115,17 @@ class Endpoint(Section):
             RecipeError: when the recipe names a variable that is not set.
         """
         for name in self.key_names:
-            if not os.environ.get(name):
+            if not os.environ.get(name, "").strip():
                 raise RecipeError(
                     f"the environment variable {name} is not set", next=f"export {name}=…"
                 )
-        return tuple(os.environ[name] for name in self.key_names)
+        # From a file a key often has a line's end, which no header may hold.
+        keys = tuple(os.environ[name].strip() for name in self.key_names)
+        for name, key in zip(self.key_names, keys, strict=True):
+            if not (key.isascii() and key.isprintable() and " " not in key):
+                raise RecipeError(
+                    f"the environment variable {name} holds no key: it has spaces or characters "
+                    "that no header may hold",
+                    next=f"export {name}=…",
+                )
+        return keys

@@ -48,7 +48,7 @@ class Judging(Section):
     """Names of files in judges/."""
     endpoints: dict[str, Endpoint] = Field(default_factory=dict)
     assign: dict[str, str] = Field(default_factory=dict)
-    """Judge -> endpoint; a judge that is absent uses the only endpoint."""
+    """Judge -> endpoint; a judge that is absent uses the first endpoint."""
     models: dict[str, str] = Field(default={})
     """Reward model's judge -> directory of its weights."""
     budget_usd: float | None = Field(default=None, ge=0)
@@ -162,6 +162,8 @@ class Recipe(Section):
             for pace in endpoints.PACE:
                 endpoint.pop(pace)
             without_defaults(endpoint, Endpoint, endpoints.LATER_FIELDS)
+            # What becomes of a call in doubt is no part of what is asked.
+            endpoint["in_doubt"] = "resend"
         # What is off is not part of a recipe: the runs of those who never name it go on.
         without_defaults(body["prompts"], Prompts, ("clean", "strata", "steer"))
         without_defaults(body["prompts"].get("clean", {}), Clean, CLEAN_FIELDS)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from factory.errors import UserError
 from factory.recipe import load
+from factory.recipe.endpoint import PACE
 from factory.recipe.model import Judging
 from factory.rows import Status
 from factory.stages import models
@@ -35,8 +36,8 @@ def judge(
     again = statuses(retry)
     settings, seed = _judging(store, judge, recipe, overrides)
     ids = _completions(store, pools=pools, model=model, limit=limit)
-    # A raised budget and a retry go on with the same run: what it spent stays spent.
-    kept = [o for o in overrides if not o.removeprefix("judging.").startswith("budget_usd=")]
+    # A raised budget, another pace and a retry go on with the same run: what it spent stays spent.
+    kept = [o for o in overrides if not _is_pace(o.partition("=")[0].removeprefix("judging."))]
     words = {
         "judge": judge, "recipe": recipe, "pools": pools, "model": model, "limit": limit,
         "set": kept,
@@ -115,6 +116,14 @@ def statuses(words: Sequence[str]) -> list[Status]:
         if word not in may:
             raise UserError(f"--retry {word}: there are {', '.join(may)}", next="--retry error")
     return [status for status in may if status in words]
+
+
+def _is_pace(field: str) -> bool:
+    """Whether a field of `judging` says how fast and for how much is judged, and not what."""
+    if field in {"budget_usd", "shard"}:
+        return True
+    parts = field.split(".")
+    return parts[0] == "endpoints" and len(parts) > 2 and parts[2] in {*PACE, "in_doubt"}
 
 
 def _judging(

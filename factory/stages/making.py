@@ -168,7 +168,7 @@ def _writer(
     elif job.endpoint is not None:
         _keep_params(store, params, run_id=run_id)
         yield (
-            Model(job.endpoint.model, params.params_id),
+            Model(job.endpoint.known_as, params.params_id),
             writers.EndpointWriter(
                 store, job.endpoint, job.making.endpoint or "endpoint", params, run_id,
                 job.budget_id,

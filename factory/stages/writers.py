@@ -185,7 +185,11 @@ class EndpointWriter:
 
         limited, workspace = self.budget_id is not None, self.store.workspace
         # Two makings of one pool may read the same; the seed tells their calls apart.
-        calls = {m.making_id: call_of(self._body(m), replicate=m.seed) for m in makings}
+        revision = self.endpoint.revision
+        calls = {
+            m.making_id: call_of(self._body(m), replicate=m.seed, revision=revision)
+            for m in makings
+        }
         client = Client(
             priced(self.endpoint, name=self.name, workspace=workspace, budget=limited),
             name=self.name, ledger=self.store.ledger, budget_id=self.budget_id, run_id=self.run_id,
@@ -226,12 +230,14 @@ class EndpointWriter:
         from factory.judging.client.calls import Answer
         from factory.judging.outcomes import Reply
 
-        ledger = self.store.ledger
+        ledger, hold = self.store.ledger, self.endpoint.in_doubt == "hold"
         known = await asyncio.to_thread(ledger.calls, call_ids)
         doubtful = [row.call_id for row in known.values() if row.state == "in_doubt"]
         if doubtful:
-            hold = self.endpoint.in_doubt == "hold"
             await asyncio.to_thread(ledger.release_in_doubt, doubtful, hold=hold)
+        held = [row.call_id for row in known.values() if row.state == "held"]
+        if held and not hold:
+            await asyncio.to_thread(ledger.resend_held, held)
         return {
             row.call_id: Answer(
                 reply=Reply.loads(row.response),

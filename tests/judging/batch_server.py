@@ -28,6 +28,10 @@ class Vendor:
     """How often a batch is looked at before it has ended."""
     event: Event = lambda name: None
     """Told at every step, before the answer leaves."""
+    odd: Callable[[str, int], tuple[int, str] | None] = lambda step, seen: None
+    """(step, how often it was seen) -> a status and a text instead of the answer."""
+    keys: Counter[str] = field(default_factory=Counter)
+    """Batches by the key that made them; another key does not know them."""
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -54,12 +58,23 @@ class Vendor:
         self.files[name] = content
         return name
 
+    def oddly(self, step: str) -> web.Response | None:
+        """What comes instead of the answer."""
+        found = self.odd(step, self.seen[step])
+        if found is None:
+            return None
+        status, text = found
+        kind = "text/html" if text.startswith("<") else "application/json"
+        return web.Response(status=status, text=text, content_type=kind)
+
     async def upload(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
         assert form["purpose"] == "batch"
         held: Any = form["file"]
         name = self.file(held.file.read())
         self.told("uploaded")
+        if (odd := self.oddly("uploaded")) is not None:
+            return odd
         return web.json_response({
             "id": name, "object": "file", "purpose": "batch", "bytes": 1, "created_at": 1,
             "filename": "x", "status": "processed",
@@ -74,26 +89,41 @@ class Vendor:
             "input_file_id": asked["input_file_id"], "completion_window": "24h",
             "status": "in_progress", "created_at": int(time.time()),
             "metadata": asked["metadata"], "looked": 0, "number": number, "lines": lines,
+            "key": request.headers["Authorization"],
         }  # fmt: skip
+        refused = self.oddly("create")
+        if refused is not None and refused.status >= 400:
+            return refused
+        self.keys[batch["key"]] += 1
         self.batches[batch["id"]] = batch
         self.submitted.update(line["custom_id"] for line in lines)
         self.told("created")
+        if (odd := self.oddly("created")) is not None:
+            return odd
         return web.json_response(self.shown(batch))
 
     def shown(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in batch.items() if k not in {"looked", "number", "lines"}}
+        return {k: v for k, v in batch.items() if k not in {"looked", "number", "lines", "key"}}
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
         self.told("listed")
-        data = [self.shown(batch) for batch in reversed(self.batches.values())]
+        if (odd := self.oddly("listed")) is not None:
+            return odd
+        key = request.headers["Authorization"]
+        mine = [batch for batch in self.batches.values() if batch["key"] == key]
+        data = [self.shown(batch) for batch in reversed(mine)]
         return web.json_response({"object": "list", "data": data, "has_more": False})
 
     async def retrieve(self, request: web.Request) -> web.StreamResponse:
         batch = self.batches[request.match_info["id"]]
+        if batch["key"] != request.headers["Authorization"]:
+            return web.json_response({"error": {"message": "no such batch"}}, status=404)
         batch["looked"] += 1
         if batch["looked"] > self.looks and batch["status"] == "in_progress":
             self.end(batch)
         self.told("looked")
+        if (odd := self.oddly("looked")) is not None:
+            return odd
         return web.json_response(self.shown(batch))
 
     def end(self, batch: dict[str, Any]) -> None:
@@ -133,5 +163,7 @@ class Vendor:
 
     async def content(self, request: web.Request) -> web.StreamResponse:
         self.told("read")
+        if (odd := self.oddly("read")) is not None:
+            return odd
         await asyncio.sleep(0)
         return web.Response(body=self.files[request.match_info["id"]])

@@ -16,6 +16,7 @@ import pytest
 
 from factory.errors import BudgetExhausted, Stopped
 from factory.judging.verb import judge
+from factory.recipe import Price
 from factory.recipe.model import Judging
 from factory.store import Store, integrity
 from tests.judging.batch_server import Vendor
@@ -132,6 +133,181 @@ def test_a_budget_is_kept_by_batches_too_and_a_bigger_one_goes_on(
     _judge(store, ids, judging(vendor.url, budget_usd=5.0, **BATCH))
     assert _right(store)
     assert set(vendor.billed.values()) == {1}
+
+
+ODD = {
+    "html": (200, "<html>gateway</html>"),
+    "half": (200, '{"id": "batch_'),
+    "error in 200": (200, '{"error": {"message": "try later"}}'),
+}
+
+
+@pytest.mark.parametrize("step", ["uploaded", "created", "looked", "read"])
+@pytest.mark.parametrize("kind", ["html", "error in 200"])
+def test_nonsense_at_any_step_stops_the_run_in_a_sentence_and_the_next_goes_on(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor, step: str, kind: str
+) -> None:
+    ids = fill(store, QUESTIONS[:3])
+    section = judging(vendor.url, max_attempts=1, **BATCH)
+    vendor.odd = lambda at, seen: ODD[kind if seen % 2 else "half"] if at == step else None
+    try:
+        _judge(store, ids, section)
+    except Stopped as stopped:
+        assert "judging.endpoints.main" in stopped.message
+    vendor.odd = lambda at, seen: None
+    _judge(store, ids, section)
+    rows = _rows(store)
+    assert len(rows) == 6
+    assert all(r["status"] == "ok" and r["score"] == _grade(r["text"]) for r in rows)
+    assert set(vendor.submitted.values()) == set(vendor.billed.values()) == {1}
+    assert store.ledger.open_batches() == []
+    assert [f.said for f in integrity.check_ledger(store) if f.state == "bad"] == []
+
+
+def test_a_batch_that_was_made_though_its_answer_was_nonsense_is_found_and_not_made_twice(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    vendor.odd = lambda at, seen: ODD["html"] if at == "created" else None
+    ids = fill(store, QUESTIONS)
+    _judge(store, ids, judging(vendor.url, **BATCH))
+    assert _right(store)
+    assert set(vendor.submitted.values()) == {1}
+
+
+def test_a_batch_that_is_gone_for_days_is_given_up_and_asked_anew(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = fill(store, QUESTIONS)
+    section = judging(vendor.url, **BATCH)
+    vendor.odd = lambda at, seen: (404, "{}") if at == "looked" else None
+    for _ in range(2):  # today it may be the key that is wrong
+        with pytest.raises(Stopped, match="is open"):
+            _judge(store, ids, section)
+    monkeypatch.setattr("factory.judging.client.batch.GONE_S", 0.0)
+    gone = set(vendor.batches)
+    vendor.odd = lambda at, seen: None
+    for batch in gone:
+        vendor.batches[batch]["key"] = "another"
+    _judge(store, ids, section)
+    assert _right(store)
+
+
+def test_a_hiccup_of_the_vendor_does_not_end_a_night_of_waiting(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    vendor.looks = 6
+    vendor.odd = lambda at, seen: ODD["html"] if at == "looked" and seen % 2 else None
+    ids = fill(store, QUESTIONS)
+    _judge(store, ids, judging(vendor.url, **BATCH))
+    assert _right(store)
+
+
+def test_keys_take_turns_and_each_fetches_what_it_made_also_after_a_crash(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KEY_A", "KEY_B", "KEY_C"):
+        monkeypatch.setenv(name, f"sk-{name}")
+    ids = fill(store, QUESTIONS)
+    section = judging(vendor.url, api_key_env=["KEY_A", "KEY_B", "KEY_C"], **BATCH)
+    vendor.odd = lambda at, seen: (404, "{}") if at == "looked" and seen > 2 else None
+    with pytest.raises(Stopped, match="is open"):
+        _judge(store, ids, section)
+    assert sorted(vendor.keys.values()) == [1, 1, 1]
+    assert len(store.ledger.open_batches()) >= 1
+    vendor.odd = lambda at, seen: None
+    _judge(store, ids, section)
+    assert _right(store)
+    assert set(vendor.submitted.values()) == {1}
+
+
+def test_a_key_that_is_full_or_refused_leaves_batches_to_another_and_is_never_shown(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_A", "sk-first-secret")
+    monkeypatch.setenv("KEY_B", "sk-second-secret")
+    first: list[int] = [429, 401]
+    said = '{"error": {"message": "sk-first-secret and sk-second-secret: no more"}}'
+    vendor.odd = lambda at, seen: (first.pop(), said) if at == "create" and first else None
+    ids = fill(store, QUESTIONS)
+    section = judging(vendor.url, api_key_env=["KEY_A", "KEY_B"], **BATCH)
+    _judge(store, ids, section)
+    assert _right(store)
+    assert set(vendor.submitted.values()) == {1}
+    vendor.odd = lambda at, seen: (401, said) if at == "create" else None
+    ids = fill(store, [("another?", ["Yes."])])
+    with pytest.raises(Stopped, match=r"\*\*\* and \*\*\*: no more") as stopped:
+        _judge(store, ids, section)
+    assert "secret" not in str(stopped.value)
+    assert store.ledger.open_batches() == []
+
+
+def test_an_open_batch_of_another_model_waits_for_it_and_keeps_its_price(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    ids = fill(store, QUESTIONS)
+    dear = judging(vendor.url, model="dear", price=Price(input=100.0, output=200.0), **BATCH)
+    vendor.odd = lambda at, seen: (404, "{}") if at == "looked" else None
+    with pytest.raises(Stopped, match="is open"):
+        _judge(store, ids, dear)
+    vendor.odd = lambda at, seen: None
+    _judge(store, ids, judging(vendor.url, model="cheap", **BATCH))
+    assert {batch["model"] for batch in store.ledger.open_batches()} == {"dear"}
+    _judge(store, ids, dear)
+    costs = store.rows("select model, sum(cost_microusd) as c from calls group by 1 order by 1")
+    assert costs == [{"model": "cheap", "c": 40 * 60}, {"model": "dear", "c": 40 * 6000}]
+
+
+def test_a_reply_of_a_batch_that_quotes_another_calls_text_is_an_error(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    vendor.brain = lambda body: "<<<ANSWER 0123456789ab>>> is poor: [[1]]"
+    ids = fill(store, QUESTIONS[:2])
+    _judge(store, ids, judging(vendor.url, **BATCH))
+    found = store.rows("select distinct status, rationale from judgements where raw is not null")
+    assert found == [{"status": "error", "rationale": "other_call"}]
+
+
+TWICE = """---
+kind: pointwise
+description: x
+scale: {min: 1, max: 10}
+parser: bracket
+corrections: 2
+---
+{{ prompt }} {{ completion }}
+"""
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_corrections_go_into_batches_of_their_own_and_each_turn_is_paid_once(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor, turns: int
+) -> None:
+    folder = store.workspace / "judges"
+    folder.mkdir(exist_ok=True)
+    (folder / "twice.md").write_text(TWICE)
+
+    def brain(body: dict[str, Any]) -> str:
+        told = sum(m["role"] == "assistant" for m in body["messages"])
+        odd = "It is 1" in body["messages"][0]["content"]
+        return "Quite good." if odd and told < turns else "[[7]]"
+
+    vendor.brain = brain
+    ids = fill(store, QUESTIONS)  # of 20 questions, 11 have "It is 1..." for an answer
+    section = judging(vendor.url, judges=["twice"], **BATCH)
+    call: dict[str, Any] = {"judges": ["twice"], "completion_ids": ids, "run_id": "r"}
+    judge(store, judging=section, **call)
+    rows = store.rows("select * from judgements where judge = 'twice'")
+    corrected = [r for r in rows if r["earlier_call_ids"]]
+    assert len(rows) == 40 and len(corrected) == 11
+    assert {len(r["earlier_call_ids"]) for r in corrected} == {min(turns, 2)}
+    assert {r["status"] for r in corrected} == {"unparsed" if turns > 2 else "ok"}
+    assert {r["score"] for r in rows if r not in corrected} == {7.0}
+    assert len(vendor.billed) == 40 + 11 * min(turns, 2)
+    assert set(vendor.billed.values()) == {1}
+    assert sum(r["cost_microusd"] for r in rows) == 60 * len(vendor.billed)
+    batches = len(vendor.batches)
+    judge(store, judging=section, **call)
+    assert len(vendor.batches) == batches
 
 
 _CHILD = """

@@ -1,6 +1,5 @@
-"""A vendor's batch interface: many calls in one file, answered within a day, at a lower price.
+"""Calls in batches of a vendor: many in one file, answered within a day, at a lower price.
 
-OpenAI's protocol (https://platform.openai.com/docs/guides/batch): a file in, a batch, files out.
 A batch is in the ledger before it leaves, with every call that is in it, and its own id travels in
 its metadata. Whoever comes after a crash asks the vendor for that id before anything is sent again,
 so a call is never submitted twice. While a process works on a batch it holds the batch's lease.
@@ -9,38 +8,34 @@ so a call is never submitted twice. While a process works on a batch it holds th
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from factory.errors import BudgetExhausted, FactoryError, LeaseHeld, Stopped
 from factory.judging.client.calls import Answer, Call, intent_of
-from factory.judging.client.replies import cost_of, read_error, read_value
+from factory.judging.client.lines import answers_in, line_of, of_this
 from factory.judging.client.tries import Try, failed_try, result_of
+from factory.judging.client.vendor import Failed, Looked, Vendor
 from factory.judging.outcomes import Reply
 from factory.recipe import Endpoint
 from factory.store import Ledger
 
-if TYPE_CHECKING:
-    import openai
-
 log_ = logging.getLogger(__name__)
 
-OURS = "prefactory_batch"
-"""The name in a batch's metadata under which our own id stands."""
 ROUNDS = 3
 """How often a call is put into a batch before its failure is its answer."""
 LOOK_AGAIN_S = 30.0
-_DAY = 86_400
+GONE_S = 3 * 86_400.0
+"""Age from which a batch that no key knows is given up; a day is the most that one may take."""
+MISSES = 5
+"""Looks at a batch that may fail, one after another, before the run is stopped."""
 _CHUNK = 2_000
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
 class Batcher:
@@ -54,7 +49,7 @@ class Batcher:
         self.run_id = run_id
         self._ledger = ledger
         self._budget_id = budget_id
-        self._openai = _open(endpoint)
+        self._vendor = Vendor(endpoint)
         self._stop: FactoryError | None = None
         self._stopped = asyncio.Event()
         self._in_flight = 0
@@ -67,13 +62,25 @@ class Batcher:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._openai.close()
+        await self._vendor.close()
 
     async def resume(self) -> None:
-        """Fetch every batch that an earlier process left open at this endpoint."""
-        rows = await asyncio.to_thread(self._ledger.open_batches)
-        mine = [row for row in rows if row["endpoint"] == self.endpoint.url]
-        await asyncio.gather(*(self._take_over(row) for row in mine))
+        """Fetch every batch that an earlier process left open, of this endpoint and this model."""
+        rows = await asyncio.to_thread(self._open_ones)
+        taken = await asyncio.gather(
+            *(self._take_over(row) for row in rows.values()), return_exceptions=True
+        )
+        failures = [failure for failure in taken if failure is not None]
+        if failures:
+            raise next((f for f in failures if not isinstance(f, FactoryError)), failures[0])
+
+    def _open_ones(self) -> dict[str, dict[str, Any]]:
+        """Batches of another model have another price, and maybe other keys: they wait for it."""
+        return {
+            row["batch_id"]: row
+            for row in self._ledger.open_batches()
+            if row["endpoint"] == self.endpoint.url and row["model"] in {None, self.endpoint.model}
+        }
 
     async def ask_all(self, calls: Sequence[Call]) -> list[Answer | BaseException]:
         """The answers to calls, in their order; an error stands where the run was stopped."""
@@ -139,8 +146,9 @@ class Batcher:
                     await self._end(batch_id, "failed")
                     continue
                 async with self._flying():
-                    remote = await self._submit(batch_id, ours)
-                    found |= await self._collect(batch_id, remote)
+                    remote, key = await self._submit(batch_id, ours)
+                    bodies = {call.call_id: call.body for call in ours}
+                    found |= await self._collect(batch_id, remote, key, bodies=bodies)
             size = max(size, len(calls) - len(found))
 
     async def _smaller(self, size: int, refused: BudgetExhausted) -> int:
@@ -164,48 +172,61 @@ class Batcher:
             async with self._settled:
                 self._settled.notify_all()
 
-    async def _submit(self, batch_id: str, calls: Sequence[Call]) -> str:
-        """Upload and create a batch; gives the vendor's id of it, which is in the ledger then."""
-        import openai
-
+    async def _submit(self, batch_id: str, calls: Sequence[Call]) -> tuple[str, int]:
+        """Submit a batch; gives the vendor's id of it, which is in the ledger then, and the key."""
         started = time.time()
-        lines = b"\n".join(_line(call) for call in calls)
+        lines = b"\n".join(line_of(call) for call in calls)
         try:
-            file = await self._openai.files.create(
-                file=(f"{batch_id}.jsonl", lines, "application/jsonl"), purpose="batch"
-            )
-            made = await self._openai.with_options(max_retries=0).batches.create(
-                input_file_id=file.id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={OURS: batch_id},
-                extra_headers={"Idempotency-Key": batch_id},
-            )
-            remote = made.id
-        except openai.APIError as failed:
+            found = await self._vendor.submit(batch_id, lines, rest=self._rest)
+        except FactoryError:
+            await self._end(batch_id, "failed")  # it was refused before the run was stopped
+            raise
+        except Failed as failed:
             # A refusal is sure. After anything else the batch may be there: the vendor knows.
-            refused = isinstance(failed, openai.APIStatusError) and failed.status_code < 500
-            found = None if refused else await self._find(batch_id, since=started)
-            if found is None:
+            there = None if failed.sure else await self._find(batch_id, since=started)
+            if there is None:
                 await self._end(batch_id, "failed")
-                raise self._stopping(f": the batch was not taken: {_said(failed)}") from failed
-            remote = found
+                raise self._stopping(f": the batch was not taken: {failed}") from failed
+            found = there
+        remote, key = found
         await asyncio.to_thread(self._ledger.batch_submitted, batch_id, remote)
         log_.info("batch %s: %d calls at %s", remote, len(calls), self.endpoint.url)
-        return remote
+        return remote, key
 
-    async def _collect(self, batch_id: str, remote: str) -> dict[str, Try | None]:
-        """Wait for a batch, and write every answer into the ledger."""
-        done = await self._wait(remote)
+    async def _rest(self, seconds: float) -> None:
+        """Wait, and no longer than until the run is stopped."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        if self._stop is not None:
+            raise self._stop
+
+    async def _collect(
+        self,
+        batch_id: str,
+        remote: str,
+        key: int,
+        *,
+        bodies: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> dict[str, Try | None]:
+        """Wait for a batch, and write every answer into the ledger.
+
+        Args:
+            batch_id: ours.
+            remote: the vendor's.
+            key: which of the endpoint's keys made it.
+            bodies: what was asked, where that is known.
+        """
+        done = await self._wait(remote, key)
         reserved = await asyncio.to_thread(self._ledger.calls_of_batch, batch_id)
         if done.status == "failed":
             await self._end(batch_id, "failed")
-            raise self._stopping(f": the batch {remote} failed: {_why(done)}")
+            raise self._stopping(f": the batch {remote} failed: {done.why}")
         tries: dict[str, Try | None] = {}
         for file_id in (done.output_file_id, done.error_file_id):
-            for call_id, tried in await self._read(file_id, reserved):
+            for call_id, tried in await self._read(file_id, key, reserved):
                 if call_id in reserved:
-                    tries.setdefault(call_id, tried)
+                    body = bodies.get(call_id) if bodies else None
+                    tries.setdefault(call_id, tried if body is None else of_this(tried, body))
                 else:
                     log_.warning("batch %s answers %r, which it was not asked", remote, call_id)
         for call_id in reserved:
@@ -220,73 +241,88 @@ class Batcher:
         log_.info("batch %s: %s, %d answers", remote, done.status, len(results))
         return tries
 
-    async def _wait(self, remote: str) -> Any:
+    async def _wait(self, remote: str, key: int) -> Looked:
         """The batch, once it has ended.
 
         Raises:
             Stopped: when it cannot be asked for, or the run is stopped; the batch stays open.
         """
-        import openai
-
+        missed = 0
         while self._stop is None:
             try:
-                batch = await self._openai.batches.retrieve(remote)
-            except openai.APIError as failed:
-                raise self._stopping(f": the batch {remote} is open: {_said(failed)}") from failed
-            if batch.status in _ENDED:
-                return batch
+                batch = await self._vendor.look(remote, key)
+            except Failed as failed:
+                missed += 1
+                if (failed.sure and failed.status != 429) or missed >= MISSES:
+                    raise self._stopping(f": the batch {remote} is open: {failed}") from failed
+            else:
+                missed = 0
+                if batch.status in _ENDED:
+                    return batch
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), self.endpoint.batch.poll_s)
         raise self._stop
 
-    async def _read(self, file_id: str | None, reserved: dict[str, int]) -> list[tuple[str, Try]]:
+    async def _read(
+        self, file_id: str, key: int, reserved: dict[str, int]
+    ) -> list[tuple[str, Try]]:
         """The answers of an output or error file."""
-        import openai
-
         if not file_id:
             return []
         try:
-            content = await self._openai.files.content(file_id)
-        except openai.APIError as failed:
-            raise self._stopping(
-                f": the answers {file_id} are not there: {_said(failed)}"
-            ) from failed
-        return list(_answers(content.content, self.endpoint, reserved))
+            content = await self._vendor.read(file_id, key)
+        except Failed as failed:
+            raise self._stopping(f": the answers {file_id} are not there: {failed}") from failed
+        found = list(answers_in(content, self.endpoint, reserved))
+        if not found:  # a gateway's page, or half a file: the answers are paid for, and will come
+            raise self._stopping(f": the answers {file_id} cannot be read")
+        return found
 
     # --- after a crash -----------------------------------------------------------------------
 
     async def _take_over(self, row: dict[str, Any]) -> None:
         """Fetch a batch of a dead process; one of a live process is left to it."""
-        batch_id, remote = row["batch_id"], row["provider_batch_id"]
+        batch_id = row["batch_id"]
         try:
-            lease = self._ledger.lease(f"batch:{batch_id}")
-            with lease:
-                if remote is None:
-                    remote = await self._find(batch_id, since=row["started_at"])
-                    if remote is None:
-                        # It never reached the vendor: its calls are free again.
-                        await self._end(batch_id, "failed")
-                        return
-                    await asyncio.to_thread(self._ledger.batch_submitted, batch_id, remote)
-                async with self._flying():
-                    await self._collect(batch_id, remote)
+            with self._ledger.lease(f"batch:{batch_id}"):
+                # Whoever had it may have ended it while we waited.
+                now = (await asyncio.to_thread(self._open_ones)).get(batch_id)
+                found = None if now is None else await self._found(now)
+                if found is not None:
+                    async with self._flying():
+                        await self._collect(batch_id, *found)
         except LeaseHeld:
             log_.info("batch %s is in the hands of another process", batch_id)
 
-    async def _find(self, batch_id: str, *, since: float) -> str | None:
-        """The vendor's id of a batch of ours, or None. A list may lag: it is looked at twice."""
-        import openai
+    async def _found(self, row: dict[str, Any]) -> tuple[str, int] | None:
+        """The vendor's id of an open batch and its key; None, and ended, where it never arrived."""
+        batch_id, remote = row["batch_id"], row["provider_batch_id"]
+        if remote is not None:
+            try:
+                return remote, await self._vendor.owner_of(remote)
+            except Failed as failed:
+                if failed.status != 404 or row["started_at"] > time.time() - GONE_S:
+                    raise self._stopping(f": the batch {remote} is open: {failed}") from failed
+                log_.warning("the batch %s is gone at %s: %s", remote, self.endpoint.url, failed)
+                await self._end(batch_id, "failed")
+                return None
+        found = await self._find(batch_id, since=row["started_at"])
+        if found is None:
+            await self._end(batch_id, "failed")  # its calls are free again
+            return None
+        await asyncio.to_thread(self._ledger.batch_submitted, batch_id, found[0])
+        return found
 
+    async def _find(self, batch_id: str, *, since: float) -> tuple[str, int] | None:
+        """The vendor's id of a batch of ours, or None. A list may lag: it is looked at twice."""
         for pause in (0.0, min(LOOK_AGAIN_S, self.endpoint.batch.poll_s)):
             await asyncio.sleep(pause)
             try:
-                async for batch in self._openai.batches.list(limit=100):
-                    if (batch.metadata or {}).get(OURS) == batch_id:
-                        return batch.id
-                    if batch.created_at < since - _DAY:
-                        break
-            except openai.APIError as failed:
-                raise self._stopping(f": its batches cannot be listed: {_said(failed)}") from failed
+                found = await self._vendor.find(batch_id, since=since)
+            except Failed as failed:
+                raise self._stopping(f": its batches cannot be listed: {failed}") from failed
+            if found is not None:
+                return found
         return None
 
     async def _end(self, batch_id: str, state: str) -> None:
@@ -300,78 +336,3 @@ class Batcher:
         self._stop = self._stop or stop
         self._stopped.set()
         return stop
-
-
-def _open(endpoint: Endpoint) -> openai.AsyncOpenAI:
-    import openai
-
-    keys = endpoint.api_keys()
-    return openai.AsyncOpenAI(
-        base_url=endpoint.url,
-        # A batch belongs to the key that made it: the first one makes and fetches them all.
-        api_key=keys[0] if keys else "none",
-        organization="",
-        project="",
-        timeout=max(120.0, endpoint.timeout_s),
-        max_retries=endpoint.max_attempts,
-    )
-
-
-def _line(call: Call) -> bytes:
-    asked = {"custom_id": call.call_id, "method": "POST", "url": "/v1/chat/completions"}
-    text = json.dumps(asked | {"body": dict(call.body)}, ensure_ascii=False)
-    return text.encode("utf-8", "replace")
-
-
-def _answers(
-    content: bytes, endpoint: Endpoint, reserved: dict[str, int]
-) -> Iterator[tuple[str, Try]]:
-    """Each line of an output or error file; a line that cannot be read answers nobody."""
-    for line in content.splitlines():
-        try:
-            value: Any = json.loads(line)
-            call_id = str(value["custom_id"])
-            response: Any = value.get("response") or {}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            continue
-        error = value.get("error")
-        if isinstance(error, dict) and error:
-            code = re.sub(r"[^a-z0-9]+", "_", str(error.get("code") or "error").lower())[:40]
-            message = str(error.get("message") or "")[:300]
-            yield (
-                call_id,
-                failed_try(
-                    Reply(error=f"batch_{code.removeprefix('batch_')}"),
-                    cost=0,
-                    again=True,
-                    message=message,
-                ),
-            )
-        elif isinstance(response, dict):
-            yield call_id, _tried(response, endpoint, reserved.get(call_id, 0))
-
-
-def _tried(response: dict[str, Any], endpoint: Endpoint, reserved: int) -> Try:
-    status, body = response.get("status_code"), response.get("body")
-    if status != 200:
-        code, message = read_error(json.dumps(body).encode())
-        known = status if isinstance(status, int) else 0
-        error = "no_quota" if code == "insufficient_quota" else f"http_{known}"
-        again = known in _AGAIN
-        return failed_try(
-            Reply(error=error), cost=0, again=again, message=message[:300], status=known
-        )
-    reply, usage = read_value(body)
-    cost = reserved if usage is None else cost_of(usage, endpoint)
-    if reply.error:
-        return failed_try(reply, cost=cost, again=True, status=200)
-    return Try(reply=reply, cost=cost, http_status=200, latency_ms=0.0, again=False)
-
-
-def _said(failed: openai.APIError) -> str:
-    return " ".join(failed.message.replace("\x00", " ").split())[:300]
-
-
-def _why(batch: Any) -> str:
-    errors = getattr(batch.errors, "data", None) or []
-    return "; ".join(str(error.message) for error in errors[:3])[:300] or "no reason is given"

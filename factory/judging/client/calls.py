@@ -19,7 +19,7 @@ from typing import Any
 from factory.errors import FactoryError, Stopped
 from factory.judging.client.keys import Keys
 from factory.judging.client.limits import Limits
-from factory.judging.client.pace import Pace, backoff, retry_after
+from factory.judging.client.pace import LONGEST_PAUSE, Pace, backoff, retry_after
 from factory.judging.client.replies import (
     cost_of,
     is_of_another,
@@ -42,6 +42,10 @@ MALFORMED_TRIES = 3
 FAILURES_IN_A_ROW = 50
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _CROWDED = frozenset({429, 503, 529})
+FLAGGED = "http_403_flagged"
+"""A 403 under a key that others are answered with: vendors refuse single texts so, and one hostile
+completion must not end a run."""
+_ELSEWHERE = frozenset({"http_301", "http_302", "http_303", "http_307", "http_308"})
 _KEY_REFUSED = frozenset({"http_401", "http_403", "http_402", "no_quota"})
 
 
@@ -58,9 +62,10 @@ class Call:
         return text.encode("utf-8", "replace")
 
 
-def call_of(body: Mapping[str, Any], *, replicate: int = 0) -> Call:
-    """A call from the body of its request."""
-    return Call(call_id=content_id("call", [body, replicate]), body=body)
+def call_of(body: Mapping[str, Any], *, replicate: int = 0, revision: str | None = None) -> Call:
+    """A call from the body of its request, and what stands behind the model that it names."""
+    asked = [body, replicate] if revision is None else [body, replicate, revision]
+    return Call(call_id=content_id("call", asked), body=body)
 
 
 def intent_of(call: Call, endpoint: Endpoint, run_id: str) -> CallIntent:
@@ -99,7 +104,12 @@ class Client:
         self.run_id = run_id
         self.pace = Pace(most=endpoint.max_concurrency)
         self._keys = Keys(endpoint.api_keys())
-        self._limits = Limits(rpm=endpoint.rpm, tpm=endpoint.tpm)
+        self._limits = Limits(
+            ledger,
+            name=f"{endpoint.url} {endpoint.model}",
+            rpm=endpoint.rpm,
+            tpm=endpoint.tpm,
+        )
         self._journal = Journal(ledger, budget_id=budget_id)
         self._wire = Wire(endpoint.url, timeout_s=endpoint.timeout_s, most=endpoint.max_concurrency)
         self._running: dict[str, asyncio.Task[Answer]] = {}
@@ -116,6 +126,7 @@ class Client:
     async def close(self) -> None:
         """Close connections and write everything that is waiting."""
         await self._wire.close()
+        await self._limits.close()
         await self._journal.close()
 
     async def ask_all(self, calls: Sequence[Call]) -> list[Answer | BaseException]:
@@ -154,20 +165,14 @@ class Client:
             if not tried.again or tries >= self._tries_for(tried):
                 self._count_failure(tried)
                 return Answer(reply=tried.reply, cost_microusd=spent, latency_ms=tried.latency_ms)
-            await asyncio.sleep(backoff(tries) if tried.wait is None else tried.wait)
+            await self._rest(backoff(tries) if tried.wait is None else tried.wait)
 
     async def _try(self, call: Call, intent: CallIntent) -> Try | None:
         """One try, in the ledger before and after; None when the call is not ours to send."""
         generation = await self.pace.enter()
         try:
             tokens = tokens_of(call.body)
-            await self._turn(self._limits.take(tokens))
-            try:
-                ours = await self._journal.send(intent)
-            except FactoryError as refused:
-                self._end(refused)
-                raise
-            if not ours:
+            if not await self._may_leave(intent, tokens):
                 return None
             key = self._keys.pick()
             try:
@@ -185,20 +190,46 @@ class Client:
         await self._journal.finish(result_of(call.call_id, tried))
         return tried
 
-    async def _turn(self, seconds: float) -> None:
-        """Wait for the limits, and no longer than until the run is stopped."""
-        if seconds > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), seconds)
+    async def _may_leave(self, intent: CallIntent, tokens: int) -> bool:
+        """Wait for the limits and the budget; whether the call is now ours, and in the ledger.
+
+        Raises:
+            FactoryError: why the run was stopped, or is stopped by this.
+        """
+        await self._limits.turn(tokens)
+        self._go_on()
+        try:
+            ours = await self._journal.send(intent)
+        except FactoryError as refused:
+            self._end(refused)
+            raise
+        if ours and self._stop is not None:  # it waited for the budget meanwhile
+            never = failed_try(Reply(error="cancelled"), cost=0)
+            await self._journal.finish(result_of(intent.call_id, never))
+        self._go_on()
+        return ours
+
+    def _go_on(self) -> None:
         if self._stop is not None:
             raise self._stop
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait before another try, and no longer than until the run is stopped."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), min(seconds, LONGEST_PAUSE))
+        self._go_on()
 
     def _adapt(self, tried: Try, generation: int, key: int) -> Try:
         """Go faster or slower by what a try came to; with several keys, use another one."""
         if not tried.reply.error:
             self._reached = True
+            self._keys.worked(key)
             self.pace.grow()
             return tried
+        if tried.reply.error == "http_403":
+            about_text = self._keys.about_text(key)
+            if about_text is not False:
+                return replace(tried, reply=Reply(error=FLAGGED), again=about_text is None)
         if len(self._keys) > 1 and tried.reply.error in _KEY_REFUSED:
             return (
                 replace(tried, again=True, free=True, wait=0.0)
@@ -259,6 +290,7 @@ class Client:
 
     def _refused(self, answer: Answered, started: float) -> Try:
         code, message = read_error(answer.body)
+        message = answer.headers.get("Location") or message
         quota = code == "insufficient_quota"
         return failed_try(
             Reply(error="no_quota" if quota else f"http_{answer.status}"),
@@ -302,6 +334,8 @@ class Client:
             return self._stopping(f": {url} refused {key}{said(tried)}")
         if error in {"http_402", "no_quota"}:
             return self._stopping(f": {url} has no credit left{said(tried)}")
+        if error in _ELSEWHERE:
+            return self._stopping(f".base_url {url} sends its callers elsewhere{said(tried)}")
         if error in {"http_404", "http_405"}:
             model = self.endpoint.model
             return self._stopping(
@@ -330,6 +364,8 @@ class Client:
         """From now on no call leaves, and nobody waits for a turn."""
         self._stop = why
         self._stopped.set()
+        self._limits.end()
+        self.pace.open()
 
     async def _kept(self, call_id: str) -> Answer:
         """The answer of a call that is not ours to send: stored, or with somebody else."""

@@ -7,8 +7,11 @@ stopped for one that cannot.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+FORBIDDEN = 5
+"""403s after which a key that no call was answered under counts as refused."""
 CROWDED_S = 5.0
 """How long a crowded key rests where the server names no time."""
 
@@ -21,6 +24,8 @@ class Keys:
         self._clock = clock
         self._rest = [0.0] * len(self._keys)
         self._next = 0
+        self._good: set[int] = set()
+        self._forbidden: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -47,6 +52,17 @@ class Keys:
         """A key is wrong, or has no credit, and rests for good; gives whether another is left."""
         self._sleep(index, float("inf"))
         return any(until != float("inf") for until in self._rest)
+
+    def worked(self, index: int) -> None:
+        """A call under this key was answered."""
+        self._good.add(index)
+
+    def about_text(self, index: int) -> bool | None:
+        """Whether a 403 is about a call's text and not about the key; None while nobody knows."""
+        self._forbidden[index] += 1
+        if index in self._good:
+            return True
+        return None if self._forbidden[index] < FORBIDDEN else False
 
     def hidden(self, text: str) -> str:
         """A server's words without our keys, which some servers repeat."""

@@ -1,64 +1,117 @@
-"""Requests and tokens per minute, kept before a call leaves.
+"""Requests and tokens per minute, kept before a call leaves, by all processes of a workspace.
 
-A token bucket (Turner, 1986; RFC 2697 has the same arithmetic) that may go into debt: who takes
-what is not there yet is told how long to wait, so callers go in the order in which they asked and
-no queue is needed.
+The units are in the ledger. Callers go in the order in which they asked, and one of them looks for
+all: a process takes no more than what leaves within a second, so that it neither takes another's
+turn nor leaves a debt behind when it is killed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import islice
 
-Clock = Callable[[], float]
-MINUTE = 60.0
+from factory.store import Ledger
 
-
-class Bucket:
-    """At most `per_minute` units in any minute, as long as no single taking is above the burst."""
-
-    def __init__(self, per_minute: int, *, clock: Clock = time.monotonic) -> None:
-        # A burst of one second's worth; what it adds to a minute is taken off the steady flow.
-        self._burst = max(1.0, per_minute // MINUTE)
-        self._rate = (per_minute - self._burst + 1) / MINUTE
-        self._clock = clock
-        self._level = self._burst
-        self._at = clock()
-
-    def take(self, units: float) -> float:
-        """Take units; gives the seconds to wait before they may be used."""
-        self._fill()
-        self._level -= units
-        return max(0.0, -self._level / self._rate)
-
-    def give_back(self, units: float) -> None:
-        """Units that were taken and not used."""
-        self._fill()
-        self._level = min(self._burst, self._level + units)
-
-    def _fill(self) -> None:
-        now = self._clock()
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
+_QUEUE = 512
+"""Callers that one look at the ledger may serve."""
 
 
 class Limits:
-    """An endpoint's two limits; a limit that is None is none."""
+    """An endpoint's two limits, for the coroutines of one event loop; one that is None is none."""
 
-    def __init__(self, *, rpm: int | None, tpm: int | None, clock: Clock = time.monotonic) -> None:
-        self._requests = Bucket(rpm, clock=clock) if rpm else None
-        self._tokens = Bucket(tpm, clock=clock) if tpm else None
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        name: str,
+        rpm: int | None,
+        tpm: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        named = {"requests": rpm, "tokens": tpm}
+        self._limits = {kind: limit for kind, limit in named.items() if limit}
+        self._ledger = ledger
+        self._name = name
+        self._clock = clock
+        self._queue: deque[tuple[Mapping[str, int], asyncio.Future[None]]] = deque()
+        self._unused: Counter[str] = Counter()
+        self._looking: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
 
-    def take(self, tokens: int) -> float:
-        """One request that may use so many tokens; gives the seconds to wait before it leaves."""
-        waits = [
-            bucket.take(units)
-            for bucket, units in ((self._requests, 1), (self._tokens, tokens))
-            if bucket is not None
-        ]
-        return max(waits, default=0.0)
+    async def turn(self, tokens: int) -> None:
+        """Wait until one request that may use so many tokens may leave, or until the end.
+
+        Raises:
+            UserError: when the ledger cannot be written.
+        """
+        if not self._limits or self._ended.is_set():
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asked = {"requests": 1, "tokens": tokens}
+        self._queue.append(({kind: asked[kind] for kind in self._limits}, turn))
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        await turn
 
     def used(self, tokens: int, *, taken: int) -> None:
         """What a request really used: the rest is free again."""
-        if self._tokens is not None:
-            self._tokens.give_back(max(0, taken - tokens))
+        if "tokens" in self._limits and taken > tokens:
+            self._unused["tokens"] += taken - tokens
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._ended.set()
+        for _, turn in self._queue:
+            if not turn.done():
+                turn.set_result(None)
+        self._queue.clear()
+
+    async def close(self) -> None:
+        """End, and give back what was not used."""
+        self.end()
+        if self._looking is not None:
+            await self._looking
+        if self._unused:
+            with suppress(Exception):  # a courtesy to others: without it they wait a little longer
+                await self._take(0)
+
+    async def _look(self) -> None:
+        """Serve the queue until it is empty."""
+        while self._queue:
+            try:
+                waits = await self._take(_QUEUE)
+            except Exception as failed:  # handed to the coroutines that wait: none may hang
+                self._fail(failed)
+                return
+            at = self._clock()
+            for wait in waits:
+                await self._rest(at + wait - self._clock())
+                if not self._queue:
+                    return
+                units, turn = self._queue.popleft()
+                if turn.done():
+                    self._unused.update(units)
+                else:
+                    turn.set_result(None)
+
+    async def _take(self, most: int) -> list[float]:
+        calls = [units for units, _ in islice(self._queue, most)]
+        unused, self._unused = self._unused, Counter()
+        return await asyncio.to_thread(
+            self._ledger.take_units, self._name, self._limits, calls, unused=unused
+        )
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), seconds)
+
+    def _fail(self, failed: Exception) -> None:
+        for _, turn in self._queue:
+            if not turn.done():
+                turn.set_exception(failed)
+        self._queue.clear()

@@ -8,6 +8,7 @@ that was told, because a limit belongs to the key.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -67,7 +68,13 @@ class Pace:
         until = loop.time() + min(seconds, LONGEST_PAUSE)
         if until > self._open_at:
             self._open_at = until
-            loop.call_at(until, self._wake)
+            loop.call_at(until, self.open, until)
+
+    def open(self, paused_until: float = math.inf) -> None:
+        """End the pause, unless a longer one was asked for meanwhile."""
+        if self._open_at <= paused_until:
+            self._open_at = 0.0
+            self._wake()
 
     def _free(self) -> int:
         if asyncio.get_running_loop().time() < self._open_at:

@@ -140,13 +140,19 @@ def cost_of(usage: Usage, endpoint: Endpoint) -> int:
     return math.ceil(round(total * share, 6))
 
 
+_SHOWN = ("response_format", "tools")
+"""What a model is shown besides the messages, and what is billed with them."""
+
+
 def most_it_can_cost(body: Mapping[str, Any], endpoint: Endpoint) -> int:
     """An upper bound of a call's price, before it is made.
 
     A byte-level tokenizer makes no more tokens than the text has bytes; a chat template adds a few
     per message.
     """
+    shown = [body[name] for name in _SHOWN if name in body]
     size = _bytes(body) + 16 * len(body["messages"]) + 64
+    size += sum(len(json.dumps(value, ensure_ascii=False).encode()) for value in shown)
     return cost_of(Usage(tokens_in=size, tokens_out=_most_written(body)), endpoint)
 
 
@@ -160,4 +166,5 @@ def _bytes(body: Mapping[str, Any]) -> int:
 
 
 def _most_written(body: Mapping[str, Any]) -> int:
-    return int(body.get("max_tokens") or body.get("max_completion_tokens") or UNLIMITED_TOKENS)
+    limits = [int(body[name]) for name in ("max_tokens", "max_completion_tokens") if body.get(name)]
+    return max(limits, default=UNLIMITED_TOKENS)

@@ -87,6 +87,8 @@ class Wire:
                     data=body,
                     headers={"Content-Type": "application/json", **headers},
                     proxy=self._proxy,
+                    # What is asked goes to whom the recipe names, and to nobody they name.
+                    allow_redirects=False,
                 ) as answer,
             ):
                 return Answered(answer.status, answer.headers, await _whole(answer))
