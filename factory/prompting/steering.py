@@ -69,7 +69,12 @@ class Past:
         return "easy" if rate >= 0.75 else "hard" if rate <= 0.25 else "medium"
 
     def weight(self, samples: int) -> float:
-        """Chance, in (0, 1), that `samples` new completions differ in score."""
+        """Chance, in (0, 1), that `samples` new completions differ in score.
+
+        One completion differs from none, so it is counted with another (a reference's, or that of
+        a later round): its chance would be 0 for every prompt, and steering without a choice.
+        """
+        samples = max(2, samples)
         a, b = self.above + 0.5, self.n - self.above + 0.5
         return 1 - _all_of(a, b, samples) - _all_of(b, a, samples)
 

@@ -130,13 +130,23 @@ def test_steering_knows_only_earlier_rounds_and_keeps_fresh_prompts_first(store:
     assert not set(second.prompt_ids) & set(first.prompt_ids)
 
 
-@given(st.integers(0, 40), st.integers(0, 40), st.integers(2, 32))
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 32))
 def test_a_weight_is_a_chance_and_alike_for_right_and_wrong(up: int, down: int, n: int) -> None:
     weight = Past(n=up + down, above=up).weight(n)
     assert 0 < weight < 1
     assert weight == pytest.approx(Past(n=up + down, above=down).weight(n))
     assert Past(n=8, above=8).weight(n) < UNSEEN.weight(n) < Past(n=8, above=4).weight(n)
     assert Past(n=32, above=32).weight(n) < Past(n=8, above=8).weight(n)
+
+
+def test_a_plan_of_one_sample_a_prompt_steers_as_well(store: Store) -> None:
+    _fill(store, {"x": 40})
+    ids = _draw(store, 1, n=40).prompt_ids
+    _score(store, {p: [1.0] * N if i % 2 else [0.0, 1.0] * 4 for i, p in enumerate(ids)})
+    steer = Steer(judge="gsm8k", samples=1)
+    second = _draw(store, 2, n=16, steer=steer, reuse=True)
+    mixed = {p for i, p in enumerate(ids) if i % 2 == 0}
+    assert len(mixed & set(second.prompt_ids)) > 10
 
 
 @given(st.floats(0, 0.999999), st.floats(0, 0.999999), st.floats(0.01, 1))
