@@ -2,8 +2,9 @@
 
 New weights under an old path get a new id, old weights under a new path keep theirs. What makes up
 the identity: the weight files, the architecture in config.json, the adapter, the tokenizer, the
-chat template and the number format that the model runs in. generation_config.json, READMEs and the
-library version that wrote the files are not part of it.
+chat template, the number format that the model runs in, and the tokens that generation_config.json
+lets an answer end at. The rest of that file, READMEs and the library version that wrote the files
+are not part of it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencep
 _VOLATILE = {"_name_or_path", "name_or_path", "transformers_version", "tokenizer_file",
              "chat_template", "dtype", "torch_dtype", "use_cache", "is_local",
              "local_files_only"}  # fmt: skip
+_CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len",
+            "max_sequence_length")  # fmt: skip
+"""What architectures call their context, as GPT-2, MPT and ChatGLM do beside the usual name."""
 _SETTLED_NS = 2_000_000_000
 """A file changed this recently may change again within one tick of a coarse clock: not cached."""
 _BLOCK = 8 << 20
@@ -95,7 +99,9 @@ def identify(
         "template_digest": content_id("template", chat_template(model_dir)),
         "dtype": resolved,
     }
-    return ModelIdentity(model_id=content_id("model", parts), **parts)
+    ends = _own_ends(model_dir, config)
+    told = parts if ends is None else {**parts, "ends": ends}
+    return ModelIdentity(model_id=content_id("model", told), **parts)
 
 
 def reading_digests(model_dir: Path) -> tuple[str, str]:
@@ -123,6 +129,21 @@ def _content(domain: str, files: Iterable[Path], digests: Mapping[Path, str], mo
     return content_id(domain, [sorted([f.name, digests[f]] for f in files), more])
 
 
+def _own_ends(model_dir: Path, config: Mapping[str, Any]) -> list[int] | None:
+    """Tokens that end an answer by generation_config.json; None where config.json says the same.
+
+    An end token that is added there stops answers that went on before: they are another model's.
+    """
+    file = model_dir / "generation_config.json"
+    ends = _ids(_json(file).get("eos_token_id"))
+    return None if not file.is_file() or ends == _ids(config.get("eos_token_id")) else ends
+
+
+def _ids(said: object) -> list[int]:
+    listed: list[Any] = said if isinstance(said, list) else [said]
+    return sorted({int(i) for i in listed if isinstance(i, int)})
+
+
 def resolve_dtype(model_dir: Path, dtype: str = "auto") -> str:
     """The number format a model runs in: the asked one, else config.json's, else float32."""
     if dtype != "auto":
@@ -140,8 +161,9 @@ def context_length(model_dir: Path, max_model_len: int | None = None) -> int | N
         return max_model_len
     config = read_config(model_dir)
     text = config.get("text_config")
-    found = (text if isinstance(text, dict) else config).get("max_position_embeddings")
-    return int(found) if isinstance(found, int) else None
+    known = text if isinstance(text, dict) else config
+    found = next((known[name] for name in _CONTEXT if isinstance(known.get(name), int)), None)
+    return int(found) if found is not None else None
 
 
 def read_config(model_dir: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_law_2_old_weights_under_a_new_path_are_the_old_model(
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("generation_config.json", '{"temperature": 0.1}'),
+        ("generation_config.json", '{"temperature": 0.1, "eos_token_id": [6, 1]}'),
         ("README.md", "# hello"),
     ],
 )
@@ -44,6 +44,24 @@ def test_what_does_not_change_the_model_does_not_change_its_id(
     before = identify(own_model).model_id
     (own_model / file).write_text(content)
     assert identify(own_model).model_id == before
+
+
+@pytest.mark.parametrize(
+    "ends", ['{"eos_token_id": 1}', '{"eos_token_id": [1, 6, 2]}', '{"temperature": 0.1}']
+)
+def test_tokens_that_end_an_answer_are_part_of_it(own_model: Path, ends: str) -> None:
+    seen = identify(own_model)
+    (own_model / "generation_config.json").write_text(ends)
+    now = identify(own_model)
+    assert now.model_id != seen.model_id
+    assert now.weights_digest == seen.weights_digest
+
+
+def test_end_tokens_that_the_config_says_as_well_are_said_once(own_model: Path) -> None:
+    (own_model / "generation_config.json").write_text('{"eos_token_id": [1]}')
+    with_the_file = identify(own_model)
+    (own_model / "generation_config.json").unlink()
+    assert identify(own_model) == with_the_file
 
 
 def test_the_chat_template_the_tokenizer_and_the_number_format_are_part_of_it(
