@@ -24,7 +24,7 @@ class UserTurn:
     prompt_token_ids: list[int]
     """Up to the user's first word, one BOS."""
     stop: tuple[str, ...]
-    """Text that follows a user's turn, where no special token does."""
+    """What follows a user's turn, text or a token of its own: no answer is sampled after it."""
     special: frozenset[int]
     """Tokens that no user writes: the first of them ends the turn."""
 
@@ -56,10 +56,11 @@ def user_turn(renderer: Renderer, *, system: str = "") -> UserTurn:
             next="use a model with a chat template, or the maker persona or self_instruct",
         )
     tokenizer = renderer.tokenizer
-    special = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-    special |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    follows = min((at for t in special.values() if (at := after.find(t)) >= 0), default=len(after))
-    stop = after[:follows].strip()
+    special = _no_users(tokenizer, after)
+    # Not every template's end of a turn ends an answer (Mistral's [/INST] does not).
+    found = {at: t for t in sorted(special.values(), key=len) if t and (at := after.find(t)) >= 0}
+    follows = min(found, default=len(after))
+    stop = after[:follows].strip() or found.get(follows, "")
     # A space before the first word belongs to the word's own token in most vocabularies.
     ids = tokenizer(before.rstrip(" "), add_special_tokens=False)["input_ids"]
     return UserTurn(
@@ -67,6 +68,16 @@ def user_turn(renderer: Renderer, *, system: str = "") -> UserTurn:
         stop=(stop,) if stop else (),
         special=frozenset(int(i) for i in special),
     )
+
+
+def _no_users(tokenizer: Any, after: str) -> dict[int, str]:
+    """Tokens that no user writes: the special ones, and those that the template puts after a turn.
+
+    DeepSeek's Assistant token, for one, is not marked as special.
+    """
+    added = tokenizer.added_tokens_decoder.items()
+    own = {i: str(t) for i, t in added if t.special or (str(t).strip() and str(t) in after)}
+    return own | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
 
 
 def _text(renderer: Renderer, messages: list[dict[str, str]]) -> str:

@@ -26,6 +26,9 @@ from factory.store import Store
 if TYPE_CHECKING:
     from factory.prompting.makers.files import Maker
 
+SHOWN_FROM = 10_000
+"""Prompts that a maker's examples are drawn from, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -154,7 +157,10 @@ def check(job: Job) -> None:
 
 
 def _parents(store: Store, job: Job) -> list[dict[str, Any]]:
-    most = max(1000, TRIES * job.rows + WAVE[0])
+    # Examples are drawn from all parents at once: another number of them would be other examples,
+    # and what was answered before would be asked and paid for again.
+    several = job.maker.front.given == "prompts"
+    most = SHOWN_FROM if several else max(1000, TRIES * job.rows + WAVE[0])
     return parents_of(store, job.maker, job.making.parents, seed=job.seed, most=most)
 
 

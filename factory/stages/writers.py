@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from factory.prompting.makers.replies import Said
     from factory.sampling.base import Sampler
     from factory.sampling.requests import Sampled, SampleRequest
+    from factory.sampling.thinking import Divider
     from factory.sampling.user_turn import UserTurn
 
 PIECE = 256
@@ -57,15 +58,18 @@ class EngineWriter:
     budget_id: str | None = None
     _crew: Crew | None = None
     _renderer: Any = None
+    _divider: Divider | None = None
     _turns: dict[str, UserTurn] = field(default_factory=lambda: dict[str, "UserTurn"]())
     _said: dict[str, Said] = field(default_factory=lambda: dict[str, "Said"]())
 
     def __post_init__(self) -> None:
         """Where a turn ends is part of the parameters, so it is known before anything is asked."""
         from factory.sampling.render import renderer_for
+        from factory.sampling.thinking import divider_for
 
-        path = models.check_unchanged(self.store, self.model_id)
+        path, _ = models.parts(models.check_unchanged(self.store, self.model_id))
         self._renderer = renderer_for(path, engine=self.sampling.engine)
+        self._divider = divider_for(self._renderer, self.params)
         if self.turn:
             self.params = replace(self.params, stop=self._turn("").stop)
 
@@ -133,7 +137,8 @@ class EngineWriter:
         if len(ids) + self.params.max_tokens > most:
             wanted = f"{len(ids)} prompt tokens + {self.params.max_tokens} max_tokens"
             return f"prompt_too_long: {wanted} > {most}"
-        return SampleRequest(making.making_id, ids, 0, 1, making.seed)
+        said = () if self.turn else tuple(making.messages)
+        return SampleRequest(making.making_id, ids, 0, 1, making.seed, said)
 
     def _told(self, answer: Sampled, sampler: Sampler) -> Said:
         from factory.prompting.makers.replies import Said
@@ -141,6 +146,9 @@ class EngineWriter:
         text, reason = answer.text, answer.finish_reason
         if self.turn:
             text, reason = self._turn("").written(self._renderer, answer.token_ids, reason)
+        elif self._divider is not None:  # a model that thinks may rehearse prompts before it writes
+            divided = self._divider.divide(answer)
+            text, reason = divided.text, divided.finish_reason
         return Said(
             text=text, finish_reason=reason, n_tokens=len(answer.token_ids),
             engine=sampler.engine, engine_version=sampler.engine_version,

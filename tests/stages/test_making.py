@@ -114,6 +114,87 @@ def test_a_random_model_leaves_drops_with_reasons_and_no_special_token(
     assert store.rows("select count(*) as n from makings where pool = 'b'")[0]["n"] == 0
 
 
+def writer_of(store: Store, model: Path) -> Any:
+    from factory.recipe import Sampling
+    from factory.rows import SamplingParams
+    from factory.stages import models, writers
+
+    model_id = models.register(store, model, kind="reference", run_id="r")
+    return writers.EngineWriter(
+        store, model_id, Sampling(engine="echo"), SamplingParams(max_tokens=32), False, "r",
+        store.workspace / "log", print,
+    )  # fmt: skip
+
+
+def test_a_writer_that_thinks_is_read_for_what_it_answers(store: Store, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    from factory.sampling.base import Sampled
+    from factory.sampling.engines.echo import EchoSampler
+
+    model = write_model(tmp_path / "thinker")
+    file = str(model / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(file)
+    tokenizer.add_special_tokens(["[THINK]", "[/THINK]"])  # in no text, as Magistral's
+    tokenizer.save(file)
+    writer = writer_of(store, model)
+
+    def told(text: str, finish: str) -> tuple[str, str]:
+        ids = writer._renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
+        said = writer._told(Sampled("p", 0, ids, None, finish, text), EchoSampler())
+        return said.text, said.finish_reason
+
+    thought = "[THINK]<prompt>no</prompt>[/THINK]<prompt>yes</prompt>"
+    assert told(thought, "stop") == ("<prompt>yes</prompt>", "stop")
+    assert told("[THINK]<prompt>no</prompt>", "stop") == ("", "no_answer")
+    assert told("<prompt>yes</prompt>", "stop") == ("<prompt>yes</prompt>", "stop")
+
+
+def test_an_adapter_may_write_and_a_server_is_told_the_messages(
+    store: Store, tmp_path: Path
+) -> None:
+    from factory.prompting.makers.plan import Making
+
+    base = write_model(tmp_path / "base")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 1}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    (adapter / "adapter_model.safetensors").write_bytes(b"as it is")
+    writer = writer_of(store, adapter)
+    messages = [{"role": "user", "content": "write a prompt"}]
+    request = writer._request(Making(making_id="m", messages=messages, seed=1, replicate=0), 128)
+    assert list(request.messages) == messages
+    assert request.prompt_token_ids == writer._renderer.render(messages)
+
+
+def test_more_rows_show_a_maker_the_same_examples_first(store: Store) -> None:
+    from dataclasses import replace
+
+    from factory.prompting.ingest import finished
+    from factory.prompting.makers.plan import Model, makings
+    from factory.recipe import Sampling
+    from factory.recipe.prompts import Making
+
+    rows = [
+        finished([{"role": "user", "content": f"Say {i}."}], Defaults(pool="seeds", gate=0, dev=0))
+        for i in range(1100)
+    ]
+    store.append("prompts", rows, run_id="r")
+    job = making.Job(
+        maker=making.files.load("self_instruct"), pool="new", rows=10, seed=0,
+        making=Making(parents=("seeds",)), sampling=Sampling(), defaults=Defaults(pool="new"),
+        clean=CleanSettings(),
+    )  # fmt: skip
+
+    def first(rows: int) -> list[str]:
+        parents = making._parents(store, replace(job, rows=rows))
+        coming = makings(job.maker, parents, pool="new", seed=0, model=Model())
+        return [next(coming).making_id for _ in range(4)]
+
+    assert first(10) == first(1000)
+
+
 def evolved(body: Body) -> str:
     text = body["messages"][-1]["content"]
     return f"<prompt>Harder, in {len(text)} letters: {hash(text) % 10_000}?</prompt>"

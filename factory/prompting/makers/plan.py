@@ -2,7 +2,8 @@
 
 A making's id is its maker's sha, the model, the sampling parameters, the seed, the pool, what it
 starts from and which repetition it is. So a command that was killed and typed again finds what was
-answered, and a parent that came later adds makings and changes none.
+answered, and a parent that came later adds makings and changes none (but for a maker that is shown
+several prompts at once: they are drawn anew).
 """
 
 from __future__ import annotations
