@@ -88,7 +88,7 @@ def main(engine: str, control_fd: int, parent: int) -> None:
     die_with_parent(parent, signal_number=0)
     children: set[int] = set()
     try:
-        while _parent_speaks(control, parent):
+        while _parent_speaks(control, parent, children):
             data, fds, _, _ = socket.recv_fds(control, 1 << 20, 3)
             if not data:
                 return
@@ -111,25 +111,42 @@ def main(engine: str, control_fd: int, parent: int) -> None:
         os._exit(0)
 
 
-def _parent_speaks(control: socket.socket, parent: int) -> bool:
+def _parent_speaks(control: socket.socket, parent: int, children: set[int]) -> bool:
     """Wait for the parent's next word; False when the parent has died.
 
-    A closed socket says that too, except when a process that the parent forked still holds it.
+    A closed socket says that too, except when a process that the parent forked still holds it. A
+    child that dies meanwhile takes its group along: what it had started may hold its pipe open, and
+    whoever reads there would not learn that it died.
     """
     watch = select.poll()
     watch.register(control.fileno(), select.POLLIN)
-    if hasattr(os, "pidfd_open"):
+    if not hasattr(os, "pidfd_open"):
+        watch.poll()
+        return True
+    with contextlib.ExitStack() as stack:
         try:
-            pidfd = os.pidfd_open(parent)
+            watch.register(_death_of(parent, stack), select.POLLIN)
         except ProcessLookupError:
             return False
-        watch.register(pidfd, select.POLLIN)
-        try:
-            return control.fileno() in {fd for fd, _ in watch.poll()}
-        finally:
-            os.close(pidfd)
-    watch.poll()
-    return True
+        # A dead child that nobody has waited for yet still has its number.
+        alive = {_death_of(pid, stack): pid for pid in children}
+        for pidfd in alive:
+            watch.register(pidfd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in watch.poll()}
+            for pidfd in ready & alive.keys():
+                watch.unregister(pidfd)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(alive[pidfd], signal.SIGKILL)
+            if ready - alive.keys():
+                return control.fileno() in ready
+
+
+def _death_of(pid: int, stack: contextlib.ExitStack) -> int:
+    """A descriptor that is readable when a process has ended."""
+    pidfd = os.pidfd_open(pid)
+    stack.callback(os.close, pidfd)
+    return pidfd
 
 
 def _fork(module: Any, order: Mapping[str, Any], fds: list[int], control: socket.socket) -> int:

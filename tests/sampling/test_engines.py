@@ -18,9 +18,11 @@ from factory.errors import StageFailed, UserError
 from factory.rows import SamplingParams
 from factory.sampling import base
 from factory.sampling.base import Sampled, Sampler, SampleRequest, open_sampler
+from factory.sampling.engines import process
 from factory.sampling.engines.echo import EchoSampler
 from factory.sampling.engines.process import ProcessSampler, child_environment
 from factory.sampling.faults import EngineClosed, OutOfMemory
+from factory.sampling.requests import Terms
 from tests.sampling.conftest import ASSISTANT, BOS, END, EOS, USER
 
 Key = tuple[str, int]
@@ -251,6 +253,51 @@ def test_no_engine_outlives_a_parent_that_was_killed(
     assert gone(child)
     parent.stdin.close()
     parent.stdout.close()
+
+
+LEAVER = """#!{python}
+import os, sys, time, types
+from factory.sampling import worker
+
+class Backend:
+    version, max_model_len, batch_size = "1", 96, 1
+    def generate(self, requests, params, *, tick):
+        os.kill(os.getpid(), 9)
+
+def load(model, **_):
+    left = os.fork()  # as an engine's own workers: it holds the pipes open
+    if not left:
+        time.sleep(600)
+        os._exit(0)
+    print("left", left, flush=True)
+    return Backend()
+
+engine = types.ModuleType("factory.sampling.engines.leaver")
+engine.preload, engine.load = lambda: None, load
+sys.modules[engine.__name__] = engine
+worker.main("leaver", int(sys.argv[-2]), int(sys.argv[-1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd")
+def test_an_engine_that_dies_is_noticed_at_once_and_takes_what_it_had_started_along(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, log = tmp_path / "python", tmp_path / "engine.log"
+    python.write_text(LEAVER.replace("{python}", sys.executable))
+    python.chmod(0o755)
+    monkeypatch.setattr(process.sys, "executable", str(python))
+    monkeypatch.setenv("PYTHONPATH", str(Path(base.__file__).parents[2]))
+    terms = Terms(log=log, stall_s=20)
+    opened = ProcessSampler("leaver", model_dir, settings={}, terms=terms)
+    try:
+        with pytest.raises(StageFailed, match=r"killed from outside \(signal 9\)"):
+            opened.sample(requests(), SamplingParams())
+        left = next(w for w in log.read_text().splitlines() if w.startswith("left "))
+        assert gone(int(left.split()[1]))
+    finally:
+        opened._server.close()
+        process._servers.pop("leaver")
 
 
 def test_closing_ends_the_process(engine: str, model_dir: Path, log: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from factory.errors import UserError
 from factory.rows import SamplingParams
-from factory.sampling.engines.process import ProcessSampler
+from factory.sampling.engines.process import ProcessSampler, require_batch
 from factory.sampling.identity import context_length
 from factory.sampling.render import load_tokenizer
 from factory.sampling.requests import Sampled, SampleRequest, Terms
@@ -69,8 +69,9 @@ def open_engine(
     """An echo; of a model directory only the tokenizer and the context length are read.
 
     Raises:
-        UserError: for a setting that it does not have.
+        UserError: for a setting that it does not have, or a `batch_size` below 1.
     """
+    require_batch(settings)
     unknown = settings.keys() - _SETTINGS
     if unknown:
         raise UserError(

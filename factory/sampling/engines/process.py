@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,7 @@ class ProcessSampler:
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         self._stall_s = terms.stall_s
         self._lock = threading.RLock()
+        self._ending = threading.Lock()
         self._pid: int | None = None
         self._status: int | None = None
         self._heard = 0.0
@@ -133,9 +135,10 @@ class ProcessSampler:
 
     def _kill(self, pid: int) -> int:
         """End the process once; its number may be another's afterwards."""
-        if self._status is None:
-            self._status = self._server.end(pid)
-        return self._status
+        with self._ending:  # a watcher and whoever reads or closes may come at the same moment
+            if self._status is None:
+                self._status = self._server.end(pid)
+            return self._status
 
     @contextlib.contextmanager
     def _watched(self, patience: float, *, stop: threading.Event | None = None) -> Iterator[None]:
@@ -211,6 +214,20 @@ class ProcessSampler:
         return _tail(self._log, start=self._log_start)
 
 
+def require_batch(settings: Mapping[str, object]) -> None:
+    """Refuse a `batch_size` that no batch can have.
+
+    Raises:
+        UserError: naming the field.
+    """
+    size = settings.get("batch_size", 1)
+    if not isinstance(size, int) or size < 1:
+        raise UserError(
+            f"sampling.settings.batch_size is {size!r}; it is a number of samples, 1 or more",
+            next="--set sampling.settings.batch_size=64",
+        )
+
+
 class Server:
     """The worker process of one engine, with the imports done; models are forked off it."""
 
@@ -253,7 +270,10 @@ class Server:
         try:
             return int(self._ask({"op": "end", "pid": pid})["status"])
         except StageFailed:
-            return -9  # the server is gone, and its children with it
+            # The server is gone and its children with it, but not what they had started.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            return -9
 
     def close(self) -> None:
         """End the server and its children."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from factory.errors import MissingExtra
 from factory.rows import SamplingParams
-from factory.sampling.engines.process import ProcessSampler
+from factory.sampling.engines.process import ProcessSampler, require_batch
 from factory.sampling.identity import context_length, resolve_dtype
 from factory.sampling.requests import Sampled, SampleRequest, Terms
 from factory.sampling.text import decoded, stop_tokens
@@ -33,8 +33,10 @@ def open_engine(model: Path, *, settings: Mapping[str, object], terms: Terms) ->
     """A transformers engine.
 
     Raises:
+        UserError: when `batch_size` is no number of samples.
         MissingExtra: when there is an adapter and peft is not installed.
     """
+    require_batch(settings)
     given = dict(settings)
     given["dtype"] = resolve_dtype(model, str(given.get("dtype", "auto")))
     if terms.adapter and importlib.util.find_spec("peft") is None:
