@@ -160,6 +160,8 @@ class SamplingParams:
     """Put a system turn that the template rejects in front of the first user turn."""
     thinking: tuple[str, str] | None = None
     """What begins and ends reasoning; None leaves it to the model's tokenizer."""
+    settings: str = ""
+    """Settings of the engine that change what it answers, as JSON: `dtype`, `quantization` …"""
 
     @property
     def params_id(self) -> str:
@@ -182,6 +184,7 @@ class SamplingParams:
             "system": self.system,
             "fold_system": self.fold_system,
             "thinking": list(self.thinking) if self.thinking else None,
+            "settings": self.settings,
         }
         return {
             "temperature": self.temperature,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -17,8 +19,14 @@ LATER_FIELDS = (
 """Fields that are off by default: a recipe that never names them is the recipe it was."""
 PACE = ("workers", "stall_s", "start_s", "budget_usd")
 """Fields that say how fast and for how much it is sampled, not what: no part of a recipe's id."""
-SETTINGS_PACE = ("price", "in_doubt")
+SETTINGS_PACE = ("price", "in_doubt", "health_s")
 """The same of `settings`, where the engine calls servers."""
+MEANING = (
+    "dtype", "quantization", "quantization_config", "kv_cache_dtype", "hf_overrides", "load_format",
+    "extra_body",
+)  # fmt: skip
+"""Those of `settings` that change what an engine answers: they are part of a completion's
+parameters, so another one asks anew and never serves what was sampled without it."""
 PLAIN = "none"
 """The name that stands for no principle."""
 
@@ -47,7 +55,12 @@ class Vary(Section):
     @classmethod
     def _alike(cls, given: Any) -> Any:
         """A list is a distribution whose values are equally likely."""
-        return dict.fromkeys(given, 1.0) if isinstance(given, (list, tuple)) else given
+        if not isinstance(given, (list, tuple)):
+            return given
+        listed: list[Any] = list(given)
+        if any(listed.count(value) > 1 for value in listed):
+            raise ValueError("a value is listed twice; weights are written {value: weight}")
+        return dict.fromkeys(listed, 1.0)
 
 
 class Adaptive(Section):
@@ -90,9 +103,10 @@ class Sampling(Section):
     top_k: int = Field(default=0, ge=0)
     min_p: float = Field(default=0.0, ge=0, le=1)
     max_tokens: int = Field(default=1024, gt=0)
-    stop: tuple[str, ...] = ()
+    stop: tuple[Marker, ...] = ()
     repetition_penalty: float = Field(default=1.0, gt=0)
-    max_model_len: int | None = None
+    max_model_len: int | None = Field(default=None, gt=0)
+    """Longest prompt plus completion in tokens; by default the model's own context."""
     shard: int = Field(default=4096, gt=0)
     """Completions a shard: one task, one commit."""
     workers: int | None = Field(default=None, gt=0)
@@ -125,7 +139,20 @@ class Sampling(Section):
             raise ValueError(f"references_per_prompt is {wanted}, of {there} references")
         if self.adaptive is not None and self.adaptive.up_to <= self.n:
             raise ValueError(f"adaptive.up_to must be more than n, which is {self.n}")
+        if self.thinking is not None and self.thinking[0] == self.thinking[1]:
+            raise ValueError("thinking: what begins reasoning must differ from what ends it")
+        if self.context is not None and self.max_tokens >= self.context:
+            raise ValueError(
+                f"max_tokens is {self.max_tokens}, which leaves no room for a prompt in a "
+                f"max_model_len of {self.context}"
+            )
         return self
+
+    @property
+    def context(self) -> int | None:
+        """Longest prompt plus completion, as it is said here or to the engine; None: nowhere."""
+        known = (self.max_model_len, self.settings.get("max_model_len"))
+        return min((n for n in known if isinstance(n, int) and n > 0), default=None)
 
     def params(self) -> SamplingParams:
         """The part that is a completion's identity."""
@@ -139,4 +166,11 @@ class Sampling(Section):
             repetition_penalty=self.repetition_penalty,
             fold_system=self.fold_system,
             thinking=self.thinking,
+            settings=_meant(self.settings),
         )
+
+
+def _meant(settings: Mapping[str, Any]) -> str:
+    """The settings of `MEANING` that are set, as JSON; "auto" is what is not set."""
+    found = {name: settings[name] for name in MEANING if settings.get(name) not in (None, "auto")}
+    return json.dumps(found, sort_keys=True, default=str) if found else ""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """A part of a recipe: unknown fields are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def without_defaults(body: dict[str, Any], section: type[Section], names: Sequence[str]) -> None:

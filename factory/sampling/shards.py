@@ -157,6 +157,7 @@ _MESSAGES = """
 select prompt_id, any_value(messages) as messages
 from prompts
 semi join asked using (prompt_id)
+where messages is not null
 group by prompt_id
 """
 

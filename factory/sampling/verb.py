@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,15 @@ def plan(
         max_model_len: longest prompt plus completion in tokens; None is the model's own.
 
     Raises:
-        UserError: when a draw was made with other parameters.
+        UserError: when a draw was made with other parameters, or no prompt can fit the context.
     """
     context = context_length(model_dir, max_model_len) if _is_model(model_dir) else max_model_len
+    if draws and context is not None and params.max_tokens >= context:
+        raise UserError(
+            f"max_tokens is {params.max_tokens} and the context of {model_dir} {context} tokens: "
+            "no prompt fits beside the answer",
+            next=f"--set sampling.max_tokens={max(1, context // 2)}",
+        )
     dropped = {
         row["item_id"]
         for row in store.rows(
@@ -208,12 +214,29 @@ class _Maker:
 # --- sampling -----------------------------------------------------------------------------------
 
 
-def sample_shard(store: Store, sampler: Sampler, shard: Shard, *, run_id: str) -> int:
+def sample_shard(
+    store: Store,
+    sampler: Sampler,
+    shard: Shard,
+    *,
+    run_id: str,
+    unchanged: Callable[[], object] | None = None,
+) -> int:
     """Sample one shard and commit its completions; returns how many were added.
 
     Prompts that cannot be sampled become drops: `prompt_too_long` (prompt plus `max_tokens` does
     not fit the context; nothing is ever cut), `template_rejects_prompt`, `prompt_missing`. A sample
     whose log-probabilities are not finite becomes the drop `nan_logprobs`.
+
+    Args:
+        store: where prompts are and completions go.
+        sampler: an open engine with the shard's model.
+        shard: what is asked.
+        run_id: the run that samples.
+        unchanged: raises when the model's files are no longer what its id says. It is asked when
+            the answers are there: template and tokenizer are read for each shard, and an engine may
+            have weights mapped from their file, so a file that was overwritten meanwhile may have
+            answered.
 
     Raises:
         StageFailed: when the engine died or did not answer exactly what was asked; nothing of the
@@ -222,6 +245,8 @@ def sample_shard(store: Store, sampler: Sampler, shard: Shard, *, run_id: str) -
     renderer = renderer_for(shard.model_dir, engine=sampler.engine)
     asks, drops = asks_of(store, shard, sampler, renderer)
     samples = sampler.sample([ask.request for ask in asks], shard.params)
+    if unchanged is not None:
+        unchanged()
     asked = {(a.request.prompt_id, a.request.first_idx + j): a
              for a in asks for j in range(a.request.n)}  # fmt: skip
     answered = {(s.prompt_id, s.sample_idx): s for s in samples}
@@ -236,7 +261,10 @@ def sample_shard(store: Store, sampler: Sampler, shard: Shard, *, run_id: str) -
     kept = {row["completion_id"] for row in whole}
     drops += [_nan_drop(row, shard.round) for row in rows if row["completion_id"] not in kept]
     store.drop(STAGE, drops, run_id=run_id)
-    return store.append("completions", whole, run_id=run_id, shard=shard.shard_id)
+    added = store.append("completions", whole, run_id=run_id, shard=shard.shard_id)
+    # Not a moment earlier: until here the ledger's answers are all that is left of what was paid.
+    store.ledger.rows_are_kept({s.call_id for s in samples if s.call_id})
+    return added
 
 
 def _is_finite(sample: Sampled) -> bool:

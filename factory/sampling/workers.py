@@ -289,6 +289,9 @@ class _Worker(Generic[T, Group]):
             if self._engine is None or not self._fits(self._engine, model_id):
                 self._close()
                 self._engine = self._open(model_id)
+                if self._ended:  # while it was opened: whoever ended us may not have seen it
+                    self._close()
+                    raise EngineClosed("the workers were ended")
             self._engine.hands += 1
             return self._engine
 
@@ -304,9 +307,6 @@ class _Worker(Generic[T, Group]):
                 if not self._pool.halve(model_id, used=batch, said=None):
                     raise
                 continue
-            if self._ended:
-                sampler.close()
-                raise EngineClosed("the workers were ended")
             return _Engine(model_id, batch, sampler)
 
     def _close(self) -> None:

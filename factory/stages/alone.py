@@ -68,7 +68,7 @@ def sample(
             }  # fmt: skip
             shards += plan(
                 store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
-                max_model_len=settings.max_model_len, run_id=run_id,
+                max_model_len=settings.context, run_id=run_id,
             )  # fmt: skip
         added = _sample(store, shards, settings, run_id=run_id, progress=progress)
     return {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id, "added": added}
@@ -107,17 +107,29 @@ def _sampling(store: Store, recipe: str | None, overrides: Sequence[str]) -> tup
     if recipe is not None:
         loaded = load(recipe, workspace=store.workspace, overrides=overrides)
         return loaded.sampling, loaded.seed
-    given = {key.removeprefix("sampling."): value for key, value in models.given(overrides)}
+    given = models.nested(overrides, section="sampling")
     return models.validated(Sampling, given, "sampling"), 0
 
 
+# As a round draws them: a prompt that came with recorded answers may have no text, and one that was
+# found to be contaminated after it was added is asked no more.
+_TO_ASK = """
+with contaminated as (
+  select prompt_id, json_extract_string(try_cast(detail as json), '$.pool') as pool
+  from drops where stage = 'expand' and reason = 'contaminated'
+)
+select p.prompt_id
+from prompts p
+anti join contaminated c on c.prompt_id = p.prompt_id and c.pool = p.pool
+where p.split = $split and p.messages is not null and p.parent_completion_id is null
+  and (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], p.pool))
+order by 1
+limit $limit
+"""
+
+
 def _prompts(store: Store, *, pools: Sequence[str], split: str, limit: int | None) -> list[str]:
-    found = store.query(
-        "select prompt_id from prompts where split = $split and parent_completion_id is null "
-        "and (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], pool)) "
-        "order by 1 limit $limit",
-        {"split": split, "pools": list(pools), "limit": limit or 2**62},
-    )
+    found = store.query(_TO_ASK, {"split": split, "pools": list(pools), "limit": limit or 2**62})
     if found.num_rows == 0:
         raise UserError(
             f"no prompt of split {split} in {', '.join(pools) or 'any pool'}",

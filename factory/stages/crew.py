@@ -108,10 +108,10 @@ class Crew:
     def close(self) -> None:
         """End every engine and give the devices back."""
         self._stop.set()
-        if self._workers is not None:
-            self._workers.close()
-            self._tell()
-        self._held.close()
+        with self._held:  # whatever happens to the engines, the devices are given back
+            if self._workers is not None:
+                self._workers.close()
+                self._tell()
 
     def _tell(self) -> None:
         for text in self.notes[self._told :]:
@@ -146,7 +146,10 @@ class Crew:
             unchanged.check(shard.model_id)
             if self.work is not None:
                 return self.work(sampler, shard)
-            return sample_shard(self.store, sampler, shard, run_id=self.run_id)
+            return sample_shard(
+                self.store, sampler, shard, run_id=self.run_id,
+                unchanged=lambda: unchanged.check(shard.model_id),
+            )  # fmt: skip
 
         def half(now: int | None, said: int | None) -> int | None:
             found = smaller(engine, given, batch_size=said or now)
@@ -214,10 +217,20 @@ class Crew:
 
 
 def together(settings: dict[str, object]) -> int:
-    """GPUs that one engine spans, by vLLM's own settings."""
+    """GPUs that one engine spans, by vLLM's own settings.
+
+    Raises:
+        UserError: when one of them is no number of GPUs.
+    """
     size = 1
     for name in ("tensor_parallel_size", "pipeline_parallel_size"):
-        size *= int(str(settings.get(name, 1)))
+        said = settings.get(name, 1)
+        if not isinstance(said, int) or said < 1:
+            raise UserError(
+                f"sampling.settings.{name} is {said!r}; it is a number of GPUs, 1 or more",
+                next=f"--set sampling.settings.{name}=1",
+            )
+        size *= said
     return size
 
 

@@ -156,7 +156,7 @@ class Unchanged:
         """Where the model is; raises as `check_unchanged` does."""
         with self._lock:
             path, stamps = self._known.get(model_id, (None, None))
-            if path is not None and _stamps(path) == stamps:
+            if path is not None and stamps and _stamps(path) == stamps:
                 return path
             # Before the bytes: what changes while they are read is seen next time.
             stamps = _stamps(directory(self._store, model_id))
@@ -242,10 +242,45 @@ def find(store: Store, name: str, *, kind: str, run_id: str) -> str:
 
 
 def given(overrides: Sequence[str]) -> list[tuple[str, Any]]:
-    """FIELD=VALUE words as pairs; values are YAML."""
+    """FIELD=VALUE words as pairs; values are YAML.
+
+    Raises:
+        RecipeError: for a word that is not of that form.
+    """
     import yaml
 
-    return [(key, yaml.safe_load(value)) for key, _, value in (o.partition("=") for o in overrides)]
+    found: list[tuple[str, Any]] = []
+    for word in overrides:
+        key, equals, value = word.partition("=")
+        try:
+            found.append((key, yaml.safe_load(value)))
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise RecipeError(
+                f"--set {word}: expected FIELD=VALUE, the value in YAML", next="--set n=4"
+            )
+    return found
+
+
+def nested(overrides: Sequence[str], *, section: str) -> dict[str, Any]:
+    """FIELD=VALUE words as a section's values; `section.` may be said and left out.
+
+    Raises:
+        RecipeError: for a word that is not of that form, or a field of what has no fields.
+    """
+    found: dict[str, Any] = {}
+    for key, value in given(overrides):
+        at = found
+        *outer, last = key.removeprefix(f"{section}.").split(".")
+        for name in outer:
+            at = at.setdefault(name, {})
+            if not isinstance(at, dict):
+                raise RecipeError(
+                    f"--set {key}: {name} was given a value and has no fields", next="--set n=4"
+                )
+        at[last] = value
+    return found
 
 
 def validated(kind: type[Model], values: Mapping[str, Any], field: str) -> Model:

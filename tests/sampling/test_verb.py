@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from factory.errors import StageFailed, UserError
+from factory.recipe import Sampling
 from factory.rows import SamplingParams, base_seed, token_hash
 from factory.sampling.base import Sampled, Sampler, SampleRequest
 from factory.sampling.engines.echo import EchoSampler
@@ -264,6 +265,43 @@ def test_a_longer_context_gives_a_dropped_prompt_another_chance(
     assert planned(store, prompts, params, max_model_len=50) == []
     again = planned(store, prompts, params, max_model_len=100)
     assert walk(store, again, EchoSampler(100)) == 2
+
+
+def test_a_context_that_only_the_engine_was_told_gives_another_chance_when_it_grows(
+    store: Store, add_prompts: AddPrompts, params: SamplingParams
+) -> None:
+    prompts = add_prompts("z" * 60)
+    said = Sampling(max_tokens=8, settings={"max_model_len": 50})
+    walk(store, planned(store, prompts, params, max_model_len=said.context), EchoSampler(50))
+    assert [d["reason"] for d in store.rows("from drops")] == ["prompt_too_long"]
+    more = Sampling(max_tokens=8, settings={"max_model_len": 100})
+    again = planned(store, prompts, params, max_model_len=more.context)
+    assert walk(store, again, EchoSampler(100)) == 2
+
+
+def test_more_tokens_than_the_context_has_are_refused_before_every_prompt_is_dropped(
+    store: Store, add_prompts: AddPrompts, model_dir: Path
+) -> None:
+    prompts = add_prompts("say hello")
+    params = SamplingParams(max_tokens=128)
+    with pytest.raises(UserError, match=r"max_tokens is 128 and the context of .* 128 tokens"):
+        planned(store, prompts, params, model_dir=model_dir)
+
+
+def test_a_prompt_that_is_known_by_name_alone_is_dropped_and_the_rest_sampled(
+    store: Store, add_prompts: AddPrompts, params: SamplingParams
+) -> None:
+    prompts = add_prompts("say hello")
+    nameless = "0" * 32
+    store.append(
+        "prompts",
+        [{"prompt_id": nameless, "pool": "test", "source_id": "7", "split": "train", "bucket": 0}],
+        run_id="r",
+    )
+    shards = planned(store, [*prompts, nameless], params)
+    assert walk(store, shards, EchoSampler(128)) == 2
+    dropped = store.rows("select prompt_id, reason from drops")
+    assert dropped == [{"prompt_id": nameless, "reason": "prompt_missing"}]
 
 
 def test_an_engine_that_answers_less_than_it_was_asked_leaves_nothing_behind(

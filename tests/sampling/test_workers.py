@@ -222,6 +222,33 @@ def test_a_shard_handed_back_after_the_last_worker_left_fails_too() -> None:
     pool.close()
 
 
+def test_an_engine_that_comes_up_while_the_workers_are_ended_is_ended_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed, ended = threading.Event(), threading.Event()
+
+    class Closing(Toy):
+        def close(self) -> None:
+            closed.set()
+
+    def made(*args: Any) -> Any:
+        closer.start()
+        assert ended.wait(60)  # the worker was told to end, and had no engine yet
+        return engine(*args)
+
+    engine, end = workers._Engine, workers._Worker.end
+    monkeypatch.setattr(workers, "_Engine", made)
+    monkeypatch.setattr(workers._Worker, "end", lambda self: (end(self), ended.set()))
+    worked: list[Any] = []
+    pool = pool_of(1, Closing, lambda engine: worked.append(engine) or 1)
+    closer = threading.Thread(target=pool.close)
+    result = pool.submit(Toy())
+    assert closed.wait(60)
+    closer.join(60)
+    assert result.cancelled()
+    assert worked == []
+
+
 def test_shards_of_two_models_are_answered_by_their_own_weights(
     world: World, add_prompts: AddPrompts, model_dir: Path, own_model: Path,
     opened: list[ProcessSampler],
@@ -381,6 +408,40 @@ def test_a_checkpoint_replaced_between_two_shards_is_refused(
         crew.sample(shards[1])
     crew.close()
     assert {row[3] for row in world.rows().values()} == {shards[0].shard_id}
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "chat_template.jinja"])
+def test_a_checkpoint_replaced_in_the_middle_of_a_shard_commits_nothing_of_it(
+    world: World, add_prompts: AddPrompts, changing: Path, monkeypatch: pytest.MonkeyPatch,
+    file: str,
+) -> None:  # fmt: skip
+    def overwrite(engine: ProcessSampler) -> None:
+        (changing / file).write_bytes((changing / file).read_bytes() + b" ")
+
+    at_first_batch(monkeypatch, overwrite)
+    shards = world.shards(changing, add_prompts(*QUESTIONS[:2]))
+    with pytest.raises(UserError, match="changed: it holds model"):
+        world.sample(shards, world.crew("echo", settings={"process": True}))
+    assert world.rows() == {}
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "named"),
+    [
+        ("echo", {"batch_size": 0}, "batch_size is 0"),
+        ("transformers", {"batch_size": -1}, "batch_size is -1"),
+        ("transformers", {"tensor_parallel_size": 0}, "tensor_parallel_size is 0"),
+        ("vllm", {"pipeline_parallel_size": "two"}, "pipeline_parallel_size is 'two'"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_its_field_and_nothing_is_left_held(
+    world: World, add_prompts: AddPrompts, model_dir: Path, engine: str,
+    settings: dict[str, object], named: str,
+) -> None:  # fmt: skip
+    shards = world.shards(model_dir, add_prompts(*QUESTIONS[:2]))
+    with pytest.raises(UserError, match=f"sampling.settings.{named}"):
+        world.sample(shards, world.crew(engine, settings=settings))
+    assert world.store.ledger.table("leases") == []
 
 
 def test_files_that_were_touched_and_hold_the_same_bytes_are_no_change(

@@ -11,7 +11,7 @@ from factory import stages
 from factory.errors import UserError
 from factory.pairing import Scope, build_pairs
 from factory.prompting.variety import Variety, roster
-from factory.recipe import Recipe
+from factory.recipe import Recipe, Sampling
 from factory.rows import SamplingParams, content_id
 from factory.store import Store
 from tests.stages.conftest import Play, sample
@@ -61,6 +61,24 @@ def test_a_recipe_that_names_no_plan_is_the_recipe_it_was(begun: Play):
         assert Recipe.model_validate(changed).recipe_id != recipe.recipe_id
     loose = {**body, "sampling": {**body["sampling"], "exactness": {"rows": 0}}}
     assert Recipe.model_validate(loose).recipe_id == recipe.recipe_id
+
+
+def test_settings_that_change_what_an_engine_answers_are_other_parameters():
+    plain = Sampling(max_tokens=64)
+    alike = [
+        {"tensor_parallel_size": 2}, {"max_num_seqs": 8}, {"dtype": "auto"}, {"quantization": None},
+    ]  # fmt: skip
+    for settings in alike:
+        assert Sampling(max_tokens=64, settings=settings).params() == plain.params()
+    other = [
+        {"dtype": "bfloat16"}, {"dtype": "float32"}, {"quantization": "fp8"},
+        {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},
+    ]  # fmt: skip
+    ids = {Sampling(max_tokens=64, settings=s).params().params_id for s in other}
+    assert len(ids - {plain.params().params_id}) == len(other)
+    assert "settings" not in plain.params().as_dict()
+    read = SamplingParams.from_dict(Sampling(settings=other[0]).params().as_dict())
+    assert read == Sampling(settings=other[0]).params()
 
 
 def test_the_policy_and_k_of_the_roster_answer_each_prompt(
