@@ -255,6 +255,20 @@ def test_closing_gives_up_what_is_in_flight(model_dir: Path, log: Path) -> None:
             asked.result(60)
 
 
+def test_a_batch_that_comes_while_it_closes_is_refused_and_never_waits(
+    model_dir: Path, log: Path
+) -> None:
+    class Late(list[SampleRequest]):
+        def __bool__(self) -> bool:  # another thread closes the engine at this moment
+            sampler.close()
+            return True
+
+    with Server() as server, opened(model_dir, log, server.url) as sampler:
+        with pytest.raises(EngineClosed, match="is closed"):
+            sampler.sample(Late(requests(1)), PARAMS)
+        sampler.close()
+
+
 # --- what the user has to mend --------------------------------------------------------------------
 
 

@@ -89,6 +89,7 @@ class OpenAISampler:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="openai")
         self._thread.start()
         self._closed = False
+        self._gate = threading.Lock()
         self._asking: set[asyncio.Task[Any]] = set()
         self._log = terms.log
         try:
@@ -110,11 +111,12 @@ class OpenAISampler:
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sampled]:
         """All samples of all requests; several threads may ask at once."""
-        if self._closed:
-            raise EngineClosed("the openai engine is closed")
         if not requests:
             return []
-        asked = asyncio.run_coroutine_threadsafe(self._sample(requests, params), self._loop)
+        with self._gate:  # what reaches the loop after `close` has begun might never be answered
+            if self._closed:
+                raise EngineClosed("the openai engine is closed")
+            asked = asyncio.run_coroutine_threadsafe(self._sample(requests, params), self._loop)
         try:
             found = asked.result()
         except CancelledError:
@@ -123,11 +125,14 @@ class OpenAISampler:
 
     def close(self) -> None:
         """Give up what is in flight; what costs money has `LAST_WORDS_S` to come back."""
-        if self._closed:
-            return
-        self._closed = True
-        self._run(self._shut())
-        self._end_loop()
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self._run(self._shut())
+        finally:
+            self._end_loop()
 
     async def _shut(self) -> None:
         asking = list(self._asking)
