@@ -40,7 +40,7 @@ class Session:
                 params=known_params(self.run.store, draw["params_id"], base=base),
                 model_dir=models.parts(models.directory(self.run.store, draw["model_id"]))[0],
                 shard_size=self.run.recipe.sampling.shard,
-                max_model_len=self.run.recipe.sampling.max_model_len,
+                max_model_len=self.run.recipe.sampling.context,
                 run_id=self.run.run_id,
             )
         self._planned = list(found)
@@ -117,7 +117,8 @@ select purpose, model_id, params_id, seed, n, $round::integer as round,
 from asked
 where wave = $wave
 group by all
-order by purpose desc, model_id, params_id, n
+-- Model by model, so that no engine is loaded twice.
+order by model_id, purpose desc, params_id, n
 """
 
 
