@@ -50,18 +50,22 @@ def gc(
     workspace: Workspace = None,
     as_json: Json = False,
 ) -> None:
-    """Delete files that no current, recent or dataset version needs."""
+    """Delete files that no current, recent or dataset version needs, and answers kept as rows."""
     from factory.store import upkeep
 
-    found = upkeep.collect_garbage(
-        open_workspace(workspace), dry_run=dry_run, retention_h=keep_hours
-    )
+    store = open_workspace(workspace)
+    found = upkeep.collect_garbage(store, dry_run=dry_run, retention_h=keep_hours)
+    answers = store.ledger.forget_answers(older_s=keep_hours * 3600, dry_run=dry_run)
     rows = [garbage.as_dict() for garbage in found]
     if as_json:
-        say_json({"dry_run": dry_run, "tables": rows})
-    elif rows:
-        say_table(rows, title="would be deleted" if dry_run else "deleted")
-    else:
+        say_json({"dry_run": dry_run, "tables": rows, "answers": answers})
+        return
+    title = "would be deleted" if dry_run else "deleted"
+    if rows:
+        say_table(rows, title=title)
+    if answers:
+        say(f"answers of servers whose rows are in the lake: {answers} {title}")
+    if not (rows or answers):
         say("nothing to delete")
 
 

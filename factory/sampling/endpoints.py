@@ -1,39 +1,35 @@
 """A pool of HTTP endpoints that serve one model: each call goes to the one with the least to do.
 
 An endpoint that fails is drained: it gets no new calls until its health check answers, and the call
-that failed goes elsewhere. `429` and `Retry-After` pause the endpoint that said so, for every
-caller, and halve how much it gets; each answer gives a little back (additive increase,
-multiplicative decrease, RFC 5681). When nothing was answered by anyone for `patience_s`, the pool
-gives up.
+that failed goes elsewhere. One that owes answers and says nothing for `health_s` is asked whether
+it lives: if its health check hangs or fails twice, or nobody listens there any more, all that it
+owes goes elsewhere at once. A slow one that answers the check keeps its calls.
+
+`429` and `Retry-After` pause the endpoint that said so, for every caller, and halve how much it
+gets; each answer gives a little back (additive increase, multiplicative decrease, RFC 5681). When
+nothing was answered by anyone for `patience_s`, the pool gives up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
-
 from factory.errors import StageFailed, UserError
+from factory.sampling.wire import Answer, Posted, Wire
 
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-_CONNECT_S = 10.0
 _PROBE_S = 10.0
+_MISSES = 2
+"""Health checks in a row without an answer, after which an endpoint is down."""
 _LONGEST_REST_S = 60.0
-_SHOWN = 300
 
 log_ = logging.getLogger(__name__)
-
-Answer = dict[str, Any]
-Posted = tuple[int, Answer, float | None]
-"""Status (0: no answer), the JSON object or `{"error": words}`, and seconds of Retry-After."""
 
 
 @dataclass(slots=True)
@@ -55,6 +51,12 @@ class Endpoint:
     """vLLM's version, or empty where something else serves."""
     models: dict[str, int | None] = field(default_factory=dict["str", "int | None"])
     """Served model -> its context in tokens, where it says so."""
+    calls: dict[asyncio.Timeout, str] = field(default_factory=dict["asyncio.Timeout", "str"])
+    """The time limits of calls in flight, each with why it was given up, if it was."""
+    heard: float = 0.0
+    """When it last said anything, or was asked after it had nothing to say."""
+    doubted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a connection failed: it is asked at once whether it lives."""
 
     @property
     def root(self) -> str:
@@ -71,23 +73,23 @@ class Endpoints:
 
     def __init__(
         self, urls: Sequence[str], *, key: str, concurrency: int, timeout_s: float,
-        attempts: int, patience_s: float, note: Callable[[str], None],
+        health_s: float, attempts: int, patience_s: float, note: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.all = [
             Endpoint(u.rstrip("/"), concurrency, limit=min(16.0, concurrency)) for u in urls
         ]
-        self._key = key
         self._timeout_s = timeout_s
+        self._health_s = health_s
         self._attempts = attempts
         self._patience_s = patience_s
         self._note = note
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._probes: dict[str, asyncio.Task[None]] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self.holds = False
+        """Whether what an endpoint owes stays with it until `timeout_s`, even when it is down."""
         self._last_answer = time.monotonic()
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            connector=aiohttp.TCPConnector(limit=0),
-        )
+        self._wire = Wire(key)
 
     async def start(self) -> None:
         """Look at every endpoint once.
@@ -102,13 +104,15 @@ class Endpoints:
         for endpoint, why in zip(self.all, found, strict=True):
             if not endpoint.healthy:
                 self._drain(endpoint, why)
+        self._watchers = [asyncio.create_task(self._watch(e)) for e in self.all]
 
     async def close(self) -> None:
         """Give up every call and probe."""
-        for probe in self._probes.values():
-            probe.cancel()
-        await asyncio.gather(*self._probes.values(), return_exceptions=True)
-        await self._session.close()
+        tasks = [*self._probes.values(), *self._watchers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._wire.close()
 
     async def call(self, send: Callable[[Endpoint], Awaitable[Posted]]) -> Answer:
         """Send to whoever is free until one answers; the answer says who (`_endpoint`).
@@ -145,6 +149,8 @@ class Endpoints:
             failed.append(said)
             last = endpoint
             self._drain(endpoint, said)
+            if not status:
+                endpoint.doubted.set()
             if len(failed) >= self._attempts:
                 raise StageFailed(f"a request failed {len(failed)} times; at last {failed[-1]}")
 
@@ -207,9 +213,63 @@ class Endpoints:
             self._probes.pop(endpoint.url, None)
             self._tell()
 
+    async def _watch(self, endpoint: Endpoint) -> None:
+        """Ask whether an endpoint lives whenever it owes answers and says nothing."""
+        missed, began = 0, 0.0
+        while True:
+            await self._until_doubtful(endpoint)
+            missed = 0 if endpoint.heard > began else missed
+            began = time.monotonic()
+            why, certain = await self._fault(endpoint)
+            if not why:
+                endpoint.heard = time.monotonic()
+            if endpoint.heard > began:
+                continue
+            missed += 1
+            if certain or missed >= _MISSES:
+                self._give_up(endpoint, why)
+            await asyncio.sleep(min(1.0, self._health_s))
+
+    async def _until_doubtful(self, endpoint: Endpoint) -> None:
+        while True:
+            silent = time.monotonic() - endpoint.heard
+            if endpoint.calls and silent >= self._health_s:
+                return
+            rest = self._health_s - silent if endpoint.calls else self._health_s
+            try:
+                async with asyncio.timeout(rest):
+                    await endpoint.doubted.wait()
+            except TimeoutError:
+                continue
+            endpoint.doubted.clear()
+            if endpoint.calls:
+                return
+
+    async def _fault(self, endpoint: Endpoint) -> tuple[str, bool]:
+        """What is wrong with an endpoint, or nothing; and whether that is beyond doubt."""
+        # vLLM lists its models even when its engine is dead.
+        page = f"{endpoint.root}/health" if endpoint.version else f"{endpoint.url}/models"
+        status, answer, _ = await self._wire.get(page, timeout_s=self._health_s, is_json=False)
+        if 0 < status < 500:
+            return "", False
+        said = str(answer.get("error") or "nothing")
+        return f"its health check said {status or ''} {said}", bool(answer.get("refused"))
+
+    def _give_up(self, endpoint: Endpoint, why: str) -> None:
+        """Drain an endpoint that is down, and take back what it owes."""
+        self._drain(endpoint, why)
+        endpoint.heard = time.monotonic()
+        owed = [limit for limit in endpoint.calls if not limit.expired()]
+        if self.holds or not owed:
+            return
+        self._note(f"endpoint {endpoint.url} is down: {len(owed)} calls in flight go elsewhere")
+        for limit in owed:
+            endpoint.calls[limit] = why
+            limit.reschedule(asyncio.get_running_loop().time())
+
     async def _look(self, endpoint: Endpoint) -> str:
         """Ask which models it serves, and whether it is vLLM; gives what is wrong, or nothing."""
-        status, answer, _ = await self._get(f"{endpoint.url}/models")
+        status, answer, _ = await self._wire.get(f"{endpoint.url}/models", timeout_s=_PROBE_S)
         if status != 200:
             return str(answer.get("error") or f"HTTP {status}")
         listed = answer.get("data")
@@ -218,66 +278,36 @@ class Endpoints:
             for m in (listed if isinstance(listed, list) else [])
             if isinstance(m, dict)
         }
-        status, answer, _ = await self._get(f"{endpoint.root}/version")
+        status, answer, _ = await self._wire.get(f"{endpoint.root}/version", timeout_s=_PROBE_S)
         said = answer.get("version") if status == 200 else None
         endpoint.version = said if isinstance(said, str) else ""
+        if endpoint.version and (why := (await self._fault(endpoint))[0]):
+            return why
         endpoint.healthy = True
         return ""
 
-    # --- HTTP -----------------------------------------------------------------------------------
-
-    async def _get(self, url: str) -> Posted:
-        return await self._ask("GET", url, None, _PROBE_S)
+    # --- calls ----------------------------------------------------------------------------------
 
     async def post(
         self, endpoint: Endpoint, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> Posted:
         """One try at one endpoint; in an error, `may_be_billed` where nobody knows."""
-        return await self._ask("POST", f"{endpoint.url}{path}", body, self._timeout_s, headers)
-
-    async def _ask(
-        self, method: str, url: str, body: Mapping[str, Any] | None, timeout_s: float,
-        headers: Mapping[str, str] | None = None,
-    ) -> Posted:  # fmt: skip
-        """Status (0: no answer), the JSON object or `{"error": words}`, and Retry-After."""
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
-        asking = self._session.request(method, url, json=body, timeout=timeout, headers=headers)
+        if not endpoint.calls:
+            endpoint.heard = time.monotonic()
+        why, limit = "", asyncio.timeout(self._timeout_s)
         try:
-            async with asking as response:
-                text = await response.text(errors="replace")
-                if response.status != 200:
-                    wait = retry_after(response.headers.get("Retry-After"))
-                    return response.status, {"error": self._shown(text)}, wait
-                answer = json.loads(text)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failed:
-            return 0, {"error": self._shown(str(failed) or type(failed).__name__)}, None
+            async with limit:
+                endpoint.calls[limit] = ""
+                try:
+                    posted = await self._wire.post(f"{endpoint.url}{path}", body, headers=headers)
+                finally:
+                    why = endpoint.calls.pop(limit)
         except TimeoutError:
-            return 0, {"error": f"no answer in {timeout_s:g} s", "may_be_billed": True}, None
-        except (aiohttp.ClientError, OSError) as failed:
-            said = self._shown(str(failed) or type(failed).__name__)
+            said = why or f"no answer in {self._timeout_s:g} s"
             return 0, {"error": said, "may_be_billed": True}, None
-        except ValueError:
-            return 502, {"error": "its answer is not JSON", "may_be_billed": True}, None
-        return 200, answer if isinstance(answer, dict) else {}, None
-
-    def _shown(self, text: str) -> str:
-        """A server's words without our key, which some servers repeat."""
-        text = text.replace(self._key, "***") if self._key else text
-        return " ".join(text.replace("\x00", " ").split())[:_SHOWN]
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number, or a date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        if posted[0]:
+            endpoint.heard = time.monotonic()
+        return posted
 
 
 def _refusal(endpoint: Endpoint, status: int, said: str) -> UserError:

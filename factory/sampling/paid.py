@@ -2,8 +2,9 @@
 
 A call is what it asks for (model, prompt, parameters, which samples, seed) and never whom: its id
 is the idempotency key, the same at every URL and after a crash. An answer that is in the ledger is
-used and not paid again. What a dead process left in flight is sent again or held, as `in_doubt`
-says; either way its price counts as spent.
+used and not paid again; it is kept until its rows have been in the lake for a day. What a dead
+process left in flight is sent again or held, as `in_doubt` says; either way its price counts as
+spent.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from urllib.parse import urlsplit
 from factory.errors import Stopped, UserError
 from factory.recipe import Price
 from factory.rows import SamplingParams, content_id
-from factory.sampling.endpoints import Answer, Posted
 from factory.sampling.requests import Account, SampleRequest
+from factory.sampling.wire import Answer, Posted
 from factory.store.calls import CallIntent, CallResult
 from factory.store.database import owner_is_dead
 from factory.store.journal import Journal
@@ -66,7 +67,11 @@ class PaidCalls:
         self.priced = price.input > 0 or price.output > 0
 
     async def start(self) -> None:
-        """Find what dead processes left in flight."""
+        """Find what dead processes left in flight, and drop answers that nobody needs any more."""
+        await self._find_dead()
+        await asyncio.to_thread(self._account.ledger.forget_answers)
+
+    async def _find_dead(self) -> None:
         await asyncio.to_thread(self._account.ledger.mark_in_doubt, is_dead=owner_is_dead)
 
     async def close(self) -> None:
@@ -141,14 +146,17 @@ class PaidCalls:
             request_hash=call.call_id, reserve_microusd=reserve, run_id=self._account.run_id,
             price=self._price.source,
         )  # fmt: skip
-        until = time.monotonic() + patience_s
+        call_id, until = call.call_id, time.monotonic() + patience_s
         while not await self._journal.send(intent):
-            row = (await self._journal.calls([call.call_id])).get(call.call_id)
+            row = (await self._journal.calls([call_id])).get(call_id)
             state = row.state if row else ""
             if row is not None and state == "done":
-                return json.loads(row.response or "{}")
+                if row.response is not None:
+                    return json.loads(row.response)
+                # Its rows were in the lake once, and are not any more.
+                await asyncio.to_thread(self._account.ledger.ask_again, [call_id])
             if state in {"in_doubt", "held"}:
-                await self._decide(call.call_id, held=state == "held")
+                await self._decide(call_id, held=state == "held")
             elif state == "sent":
                 await self._wait(until)
         return None
@@ -175,7 +183,7 @@ class PaidCalls:
                 next='prefactory sql "from in_doubt"  # type the same command again later',
             )
         await asyncio.sleep(_LOOK_AGAIN_S)
-        await self.start()  # its owner may have died meanwhile
+        await self._find_dead()  # its owner may have died meanwhile
 
     def _bill(self, answer: Answer, reserve: int) -> dict[str, Any]:
         found = _usage(answer)

@@ -77,3 +77,5 @@ class Sampled:
     text: str
     retokenised: bool = False
     """The ids are a tokenizer's reading of the text, not what was sampled."""
+    call_id: str = ""
+    """The call in the ledger whose answer it is, where a server was asked."""

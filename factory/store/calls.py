@@ -23,6 +23,11 @@ _T = TypeVar("_T")
 
 _CHUNK = 500
 """Ids a statement: SQLite allows 32,766 parameters."""
+KEPT = "kept"
+"""Outcome of a call whose rows are in the lake: its answer is needed no more."""
+ANSWERS_S = 24 * 3600.0
+"""Age from which such an answer may go. Until then it serves a process that asked for the same
+beside us, and a backup whose lake is older than its ledger."""
 _OF_THE_TRY = ("owner", "sent_at", "budget_id", "batch_id", "reserve_microusd", "price")
 """What a call that is tried again has anew."""
 
@@ -209,6 +214,44 @@ class Calls(Database):
                 for row in con.execute(select(*columns).where(t.calls.c.call_id.in_(part))):
                     found[row[0]] = CallRow(**dict(zip(names, row, strict=True)))
         return found
+
+    def rows_are_kept(self, call_ids: Iterable[str]) -> None:
+        """Say of calls that every row made of their answers is in the lake."""
+        c = t.calls.c
+        for part in _parts(sorted(call_ids)):
+            with self.transaction() as con:
+                con.execute(
+                    update(t.calls)
+                    .where(c.call_id.in_(part), c.state == "done")
+                    .values(outcome=KEPT)
+                )
+
+    def forget_answers(self, *, older_s: float = ANSWERS_S, dry_run: bool = False) -> int:
+        """Drop the texts of answers whose rows are in the lake; returns how many.
+
+        Args:
+            older_s: seconds since the answer came.
+            dry_run: only count them.
+        """
+        c = t.calls.c
+        old = (c.outcome == KEPT, c.response.is_not(None), c.done_at < time.time() - older_s)
+        with self.reading() as con:
+            found = list(con.execute(select(c.call_id).where(c.state == "done", *old)).scalars())
+        for part in _parts([] if dry_run else found):
+            with self.transaction() as con:
+                con.execute(update(t.calls).where(c.call_id.in_(part), *old).values(response=None))
+        return len(found)
+
+    def ask_again(self, call_ids: Iterable[str]) -> None:
+        """Free calls whose answer was dropped to be sent again; what they cost stays spent."""
+        c = t.calls.c
+        for part in _parts(sorted(call_ids)):
+            with self.transaction() as con:
+                con.execute(
+                    update(t.calls)
+                    .where(c.call_id.in_(part), c.state == "done", c.response.is_(None))
+                    .values(state="failed", outcome="answer_dropped")
+                )
 
 
 _FINISH_CALL = (

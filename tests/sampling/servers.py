@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 from aiohttp import web
@@ -33,7 +34,13 @@ class Server:
         self.at_once = 0
         self.most_at_once = 0
         self.hanging = asyncio.Event()
+        self.released = False
         self.healthy = True
+        self.deaf = False
+        """Whether it accepts connections and answers nothing, until `hear`."""
+        self.checked = 0
+        """How often it was asked whether it lives."""
+        self.hearing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -57,8 +64,30 @@ class Server:
             self._thread.join()
             self._loop.close()
 
+    def hear(self) -> None:
+        """Answer again, also what was asked meanwhile."""
+        self.deaf = False
+        self._loop.call_soon_threadsafe(self.hearing.set)
+
+    def release(self) -> None:
+        """Answer the calls that hang."""
+        self.released = True
+        self._loop.call_soon_threadsafe(self.hanging.set)
+
+    def leave(self) -> None:
+        """Refuse new connections, answer nothing on those that are there; from its own thread."""
+        self.deaf = True
+        self._leaving = self._loop.create_task(self._site.stop())
+
+    @web.middleware
+    async def _ears(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.deaf:
+            await self.hearing.wait()
+        return await handler(request)
+
     async def _start(self) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[self._ears])
+        app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/version", self._version)
         app.router.add_post("/v1/completions", self._answer)
@@ -71,12 +100,19 @@ class Server:
 
     async def _stop(self) -> None:
         self.hanging.set()
-        await self._site.stop()
+        self.hearing.set()
+        with suppress(RuntimeError):  # it may have stopped listening
+            await self._site.stop()
         await asyncio.sleep(0.05)  # connections that were being accepted come to the runner
         await self._runner.cleanup()
         await asyncio.sleep(0.05)
 
+    async def _health(self, _: web.Request) -> web.StreamResponse:
+        self.checked += 1
+        return web.Response(status=200 if self.healthy else 503)
+
     async def _models(self, _: web.Request) -> web.StreamResponse:
+        self.checked += 1
         if not self.healthy:
             return web.Response(status=503)
         return web.json_response({"data": [{"id": "m", "max_model_len": 96}]})
@@ -96,6 +132,7 @@ class Server:
             special = self.behave(self, body) if self.behave else None
             if special == {"hang": True}:
                 await self.hanging.wait()
+                special = None if self.released else special
             if isinstance(special, web.StreamResponse):
                 return special
             return web.json_response(special or self.usual(body))

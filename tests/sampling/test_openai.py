@@ -20,9 +20,9 @@ from aiohttp import web
 from factory.errors import StageFailed, UserError
 from factory.rows import SamplingParams
 from factory.sampling.base import SampleRequest, open_sampler
-from factory.sampling.endpoints import retry_after
 from factory.sampling.engines.openai import OpenAISampler
 from factory.sampling.faults import EngineClosed
+from factory.sampling.wire import retry_after
 from tests.sampling.conftest import ASSISTANT, BOS, END, USER
 from tests.sampling.servers import Server
 
@@ -158,12 +158,7 @@ def test_an_endpoint_killed_half_way_loses_no_row_and_is_taken_back_when_it_live
         if len(server.asked) >= 30:
             half.set()
 
-    # A call whose connection was accepted and never served ends by its time-out alone.
-    with (
-        Server() as a,
-        Server(count) as b,
-        opened(model_dir, log, a.url, b.url, timeout_s=5.0) as sampler,
-    ):
+    with Server() as a, Server(count) as b, opened(model_dir, log, a.url, b.url) as sampler:
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(sampler.sample, requests(400), PARAMS)
             assert half.wait(60)
@@ -208,6 +203,87 @@ def test_an_endpoint_that_hangs_is_left_and_its_calls_go_elsewhere(
         assert keys(sampler.sample(requests(60), PARAMS)) == wanted(60)
         assert "no answer in 0.5 s" in log.read_text()
         assert len(bad.asked) <= 16
+
+
+def going_deaf(server: Server, body: dict[str, Any]) -> dict[str, Any] | None:
+    """From its tenth call on a server accepts everything and answers nothing."""
+    if len(server.asked) < 10:
+        return None
+    server.deaf = True
+    return {"hang": True}
+
+
+def not_listening(server: Server, body: dict[str, Any]) -> dict[str, Any] | None:
+    """From its tenth call on a server answers nothing, and a new connection is refused."""
+    if len(server.asked) < 10:
+        return None
+    if not server.deaf:
+        server.leave()
+    return {"hang": True}
+
+
+def dead_inside(server: Server, body: dict[str, Any]) -> dict[str, Any] | None:
+    """From its tenth call on a server answers nothing but that its engine is dead."""
+    if len(server.asked) < 10:
+        return None
+    server.healthy = False
+    return {"hang": True}
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("behave", [going_deaf, not_listening, dead_inside])
+def test_what_an_endpoint_owes_goes_elsewhere_when_it_is_down_long_before_the_time_out(
+    model_dir: Path, log: Path, behave: Any, vllm: bool
+) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server(behave, vllm=vllm) as bad,
+        Server(vllm=vllm) as good,
+        opened(model_dir, log, bad.url, good.url, timeout_s=3600, health_s=0.3) as sampler,
+    ):
+        assert keys(pool.submit(sampler.sample, requests(60), PARAMS).result(60)) == wanted(60)
+        assert f"endpoint {bad.url} is down" in log.read_text()
+
+
+def test_a_slow_endpoint_that_answers_its_health_check_keeps_its_calls(
+    model_dir: Path, log: Path
+) -> None:
+    def slow(server: Server, body: dict[str, Any]) -> dict[str, Any] | None:
+        return {"hang": True} if server.checked < 8 else None
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server(slow) as server,
+        Server() as other,
+        opened(model_dir, log, server.url, other.url, health_s=0.1) as sampler,
+    ):
+        asked = pool.submit(sampler.sample, requests(60), PARAMS)
+        until = time.monotonic() + 60
+        while server.checked < 8 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not asked.done()
+        server.release()
+        assert keys(asked.result(60)) == wanted(60)
+    assert len(server.asked) + len(other.asked) == 60
+    assert not log.exists()
+
+
+def test_an_endpoint_that_was_down_is_taken_back_when_it_answers(
+    model_dir: Path, log: Path
+) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server(going_deaf) as bad,
+        Server() as good,
+        opened(model_dir, log, bad.url, good.url, timeout_s=3600, health_s=0.3) as sampler,
+    ):
+        assert keys(pool.submit(sampler.sample, requests(60), PARAMS).result(60)) == wanted(60)
+        before, bad.behave = len(bad.asked), None
+        bad.hear()
+        until = time.monotonic() + 60
+        while len(bad.asked) < before + 10 and time.monotonic() < until:
+            sampler.sample(requests(20), PARAMS)
+        assert len(bad.asked) >= before + 10
 
 
 def test_errors_of_a_server_are_tried_elsewhere_and_end_after_some_attempts(

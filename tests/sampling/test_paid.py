@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from factory.errors import BudgetExhausted, RecipeError, Stopped, UserError
+from factory.errors import BudgetExhausted, RecipeError, StageFailed, Stopped, UserError
 from factory.recipe import Price, Sampling
 from factory.rows import SamplingParams
 from factory.sampling.base import SampleRequest, open_sampler
@@ -235,6 +236,65 @@ def test_a_closed_engine_counts_what_it_gave_up_as_spent(
     assert (found["reserved_microusd"], found["spent_microusd"]) == (0, 5 + 10 * 2 * 8)
 
 
+def going_deaf(server: Server, body: dict[str, Any]) -> dict[str, Any]:
+    """Hear one call, then answer nothing at all."""
+    server.deaf = True
+    return {"hang": True}
+
+
+def test_a_call_that_is_moved_is_one_call_with_two_tries_of_which_the_lost_one_counts_as_spent(
+    store: Store, model_dir: Path, log: Path
+) -> None:
+    store.ledger.set_budget("b", limit_microusd=1_000_000)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server(going_deaf) as bad,
+        Server(Vendor()) as good,
+        opened(
+            model_dir, store.ledger, log, bad.url, good.url, budget_id="b", concurrency=1,
+            timeout_s=3600, health_s=0.3,
+        ) as sampler,
+    ):  # fmt: skip
+        assert len(pool.submit(sampler.sample, requests(4), PARAMS).result(60)) == 8
+    [lost] = bad.keys
+    assert lost in good.keys and len(good.keys) == len(set(good.keys)) == 4
+    made = calls(store.ledger)
+    assert [r["state"] for r in made] == ["done"] * 4
+    reserve, real = 5 + 10 * 2 * 8, 5 + 10 * 4
+    tries = sorted(store.ledger.table("attempts"), key=lambda row: row["attempt"])
+    assert [(t["outcome"], t["cost_microusd"]) for t in tries if t["call_id"] == lost] == [
+        ("no_answer", reserve), ("ok", real)
+    ]  # fmt: skip
+    assert sum(r["cost_microusd"] for r in made) == 4 * real + reserve
+    found = store.ledger.budget("b")
+    assert found is not None
+    assert (found["spent_microusd"], found["reserved_microusd"]) == (4 * real + reserve, 0)
+
+
+def test_where_calls_in_doubt_are_held_none_is_moved_before_its_time_out(
+    store: Store, model_dir: Path, log: Path
+) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server(going_deaf) as bad,
+        Server(Vendor()) as good,
+        opened(
+            model_dir, store.ledger, log, bad.url, good.url, concurrency=1, timeout_s=3600,
+            health_s=0.1, in_doubt="hold",
+        ) as sampler,
+    ):  # fmt: skip
+        asked = pool.submit(sampler.sample, requests(4), PARAMS)
+        until = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert f"endpoint {bad.url} gets no calls until it is healthy" in log.read_text()
+        assert not asked.done()
+        bad.release()
+        assert len(asked.result(60)) == 8
+    assert not set(bad.keys) & set(good.keys)
+    assert {t["attempt"] for t in store.ledger.table("attempts")} == {1}
+
+
 # --- in doubt -------------------------------------------------------------------------------------
 
 
@@ -327,6 +387,69 @@ def test_a_budget_stops_the_run_and_a_raised_one_goes_on_and_pays_nothing_twice(
     assert budget is not None
     assert (budget["spent_microusd"], budget["reserved_microusd"]) == (vendor.charged, 0)
     assert store.rows("select count(*) as n from completions") == [{"n": 120}]
+
+
+def texts(ledger: Ledger) -> list[int]:
+    """Lengths of the answers that the ledger has, in bytes."""
+    return [len(r["response"]) for r in calls(ledger) if r["response"] is not None]
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+def test_an_answer_leaves_the_ledger_a_day_after_its_rows_are_in_the_lake_and_not_before(
+    store: Store, add_prompts: Callable[..., list[str]], model_dir: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, vllm: bool,
+) -> None:  # fmt: skip
+    prompts = add_prompts(*(f"say {i}" for i in range(12)))
+    ledger = store.ledger
+
+    def aged() -> None:
+        with ledger.transaction() as con:
+            con.exec_driver_sql("update calls set done_at = done_at - 90000")
+
+    with Server(Vendor(), vllm=vllm) as server:
+        file = remote_model(tmp_path, model_dir, server.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "append", dying_on_completions())
+            with pytest.raises(StageFailed, match="the disk is full"):
+                sampled(store, file, prompts)
+        aged()
+        assert ledger.forget_answers() == 0  # no row is there yet
+        asked = len(server.asked)
+        assert len(texts(ledger)) == asked
+        sampled(store, file, prompts)
+        assert len(server.asked) == asked
+        assert store.rows("select count(*) as n from completions") == [{"n": 24}]
+        assert ledger.forget_answers(dry_run=True) == asked
+        before = store.rows("from cost_by_day")
+        sampled(store, file, add_prompts("say one more"))  # a run that asks tidies up
+        assert len(texts(ledger)) == len(server.asked) - asked
+        after = store.rows("select sum(cost_microusd) as c from cost_by_day")
+        assert after[0]["c"] > sum(row["cost_microusd"] for row in before)
+        assert sampled(store, file, prompts) == 0
+
+
+def dying_on_completions() -> Callable[..., int]:
+    append = Store.append
+
+    def dying(self: Store, table: str, *args: Any, **more: Any) -> int:
+        if table == "completions":
+            raise StageFailed("the disk is full")
+        return append(self, table, *args, **more)
+
+    return dying
+
+
+def test_an_answer_that_was_dropped_and_is_needed_again_is_asked_for_again(
+    store: Store, model_dir: Path, log: Path
+) -> None:
+    with Server(Vendor()) as server, opened(model_dir, store.ledger, log, server.url) as sampler:
+        first = sampler.sample(requests(3), PARAMS)
+        store.ledger.rows_are_kept({s.call_id for s in first})
+        assert store.ledger.forget_answers(older_s=-1) == 3
+        assert texts(store.ledger) == []
+        assert sampler.sample(requests(3), PARAMS) == first
+    assert Counter(server.keys) == dict.fromkeys({s.call_id for s in first}, 2)
+    assert len(texts(store.ledger)) == 3
 
 
 def test_a_budget_needs_a_price_where_a_server_is_not_ours(store: Store, model_dir: Path) -> None:

@@ -11,8 +11,8 @@ own.
 
 Settings: `urls` (or `url`), `model` (as the server calls it; by default its only one),
 `api_key_env`, `api` (auto, completions or chat), `concurrency` (calls in flight at each URL, 64),
-`timeout_s` (600), `attempts` (6), `extra_body`, `price` (dollars per million tokens: `input`,
-`output`), `in_doubt` (resend or hold); `tokenizer` is read by the stage.
+`timeout_s` (600), `health_s` (10), `attempts` (6), `extra_body`, `price` (dollars per million
+tokens: `input`, `output`), `in_doubt` (resend or hold); `tokenizer` is read by the stage.
 
 Where the terms name an account, every call is in its ledger before it leaves and when it returns.
 """
@@ -25,6 +25,7 @@ import os
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -35,12 +36,13 @@ from factory.errors import UserError
 from factory.recipe import Price
 from factory.rows import SamplingParams
 from factory.sampling.answers import kept
-from factory.sampling.endpoints import Answer, Endpoint, Endpoints, Posted
+from factory.sampling.endpoints import Endpoint, Endpoints
 from factory.sampling.faults import EngineClosed
 from factory.sampling.paid import UNPRICED, Call, PaidCalls, call_id_of
 from factory.sampling.render import Renderer
 from factory.sampling.requests import Account, Sampled, SampleRequest, Terms
 from factory.sampling.text import decoded, stop_tokens
+from factory.sampling.wire import Answer, Posted
 
 _FINISH = {"stop": "stop", "length": "length", "eos_token": "stop"}
 LAST_WORDS_S = 30.0
@@ -61,6 +63,9 @@ class Settings(BaseModel):
     api: Literal["auto", "completions", "chat"] = "auto"
     concurrency: int = Field(default=64, gt=0)
     timeout_s: float = Field(default=600.0, gt=0)
+    health_s: float = Field(default=10.0, gt=0)
+    """Seconds without a word from an endpoint that owes answers, after which it is asked whether it
+    lives, and that it has to say so."""
     attempts: int = Field(default=6, gt=0)
     extra_body: dict[str, Any] = Field(default_factory=dict)
     price: Price | None = None
@@ -182,14 +187,18 @@ class OpenAISampler:
     async def _ask(self, request: SampleRequest, params: SamplingParams) -> list[Sampled]:
         """All samples of a request: in one call where token ids go in, else one by one."""
         first = await self._call(request, params, 0)
+        answers = [first] * request.n
         if first["chat"]:
-            more = [await self._call(request, params, j, chat=True) for j in range(1, request.n)]
-            return [self._from_text(request, j, a["choices"][0], params)
-                    for j, a in enumerate([first, *more])]  # fmt: skip
-        by_index = {c["index"]: c for c in first["choices"]}
-        greedy = params.temperature == 0
-        choices = [by_index[0 if greedy else j] for j in range(request.n)]
-        return [self._from_ids(request, j, c, params) for j, c in enumerate(choices)]
+            for j in range(1, request.n):
+                answers[j] = await self._call(request, params, j, chat=True)
+            found = [self._from_text(request, j, a["choices"][0], params)
+                     for j, a in enumerate(answers)]  # fmt: skip
+        else:
+            by_index = {c["index"]: c for c in first["choices"]}
+            greedy = params.temperature == 0
+            choices = [by_index[0 if greedy else j] for j in range(request.n)]
+            found = [self._from_ids(request, j, c, params) for j, c in enumerate(choices)]
+        return [replace(s, call_id=a["_call"]) for s, a in zip(found, answers, strict=True)]
 
     async def _call(
         self, request: SampleRequest, params: SamplingParams, j: int, *, chat: bool | None = None
@@ -222,7 +231,8 @@ class OpenAISampler:
 
         if self._paid is None:
             status, answer, wait = await post({})
-            return status, (keep(answer) or {}) if status == 200 else answer, wait
+            whole = (keep(answer) or {}) if status == 200 else answer
+            return status, {**whole, "_call": ""}, wait
         call = Call(
             call_id=call_id_of(
                 self._paid.model_id, request, params, j=j, n=1 if chat else request.n
@@ -232,7 +242,10 @@ class OpenAISampler:
             keep=keep,
         )
         patience_s = self._settings.timeout_s
-        return await self._paid.ask(call, post, url=endpoint.url, patience_s=patience_s)
+        status, answer, wait = await self._paid.ask(
+            call, post, url=endpoint.url, patience_s=patience_s
+        )
+        return status, {**answer, "_call": call.call_id}, wait
 
     def _body(
         self, endpoint: Endpoint, request: SampleRequest, params: SamplingParams, j: int, *,
@@ -292,8 +305,8 @@ class OpenAISampler:
             )
         pool = Endpoints(
             settings.urls, key=key, concurrency=settings.concurrency,
-            timeout_s=settings.timeout_s, attempts=settings.attempts, patience_s=terms.stall_s,
-            note=self._note,
+            timeout_s=settings.timeout_s, health_s=settings.health_s,
+            attempts=settings.attempts, patience_s=terms.stall_s, note=self._note,
         )  # fmt: skip
         try:
             await pool.start()
@@ -306,6 +319,7 @@ class OpenAISampler:
         price = self._settings.price or account.price or UNPRICED
         hold = self._settings.in_doubt == "hold"
         paid = PaidCalls(account, price=price, model=self._served, hold=hold)
+        self._pool.holds = hold and paid.priced
         await paid.start()
         return paid
 
