@@ -9,7 +9,7 @@ of the others), because a judge cannot agree with people more than they agree am
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +30,8 @@ from factory.auditing.numbers import (
 )
 
 MOST_CLASSES = 20
-"""Scores with more distinct values are numbers, not classes: agreement on them is not counted."""
+"""Scores with more distinct values are numbers, not classes: agreement on them is not counted.
+(Matrices of classes by classes would also grow without end: every logit is a class of its own.)"""
 MOST_RATERS = 12
 """With more people, they are compared as a group and not two by two."""
 _FEW_RESAMPLES = 100
@@ -46,7 +47,7 @@ def with_reference(
     `precision`, `recall` and `f1`, `n`, `failed`.
     """
     units, mine, theirs, failed = paired(ballots.votes[judge], reference)
-    if not units and not failed:
+    if (not units and not failed) or not (classes(mine) and classes(theirs)):
         return None
     prompts = ballots.prompts_of(units)
     same = np.array([a == b for a, b in zip(mine, theirs, strict=True)], dtype=np.float64)
@@ -63,6 +64,11 @@ def with_reference(
     row |= asked.columns("agreement_asked")
     row |= cohen(mine, theirs, prompts, seed=seed).columns("kappa")
     return row | _macro(mine, theirs)
+
+
+def classes(scores: Iterable[float]) -> bool:
+    """Whether scores are few enough to be classes, of which two can be the same."""
+    return len(set(scores)) <= MOST_CLASSES
 
 
 def _macro(mine: Sequence[float], theirs: Sequence[float]) -> dict[str, float | None]:
@@ -89,6 +95,8 @@ def people(ballots: Ballots, raters: Sequence[str]) -> dict[str, Any] | None:
     for rater in raters:
         others = majority(ballots, raters, leave_out=rater)
         units, mine, theirs, _ = paired(ballots.votes[rater], others)
+        if not (classes(mine) and classes(theirs)):
+            return None
         for unit, a, b in zip(units, mine, theirs, strict=True):
             same.append(float(a == b))
             prompts.append(ballots.prompts[unit])
@@ -110,7 +118,7 @@ def two_by_two(ballots: Ballots, raters: Sequence[str], *, seed: int = 0) -> lis
     for a, b in itertools.combinations(raters, 2):
         known = {u: v for u, v in ballots.votes[b].items() if v is not None}
         units, mine, theirs, _ = paired(ballots.votes[a], known)
-        if not units:
+        if not units or not (classes(mine) and classes(theirs)):
             continue
         prompts = ballots.prompts_of(units)
         same = np.array([x == y for x, y in zip(mine, theirs, strict=True)], dtype=np.float64)
@@ -175,8 +183,10 @@ def among(
     """A group of raters as a whole: Fleiss' kappa and Krippendorff's alpha.
 
     Fleiss' kappa needs as many votes on every unit and is null otherwise; alpha does not. Scores
-    are also compared as numbers (`alpha_interval`): there 4 is nearer to 5 than 1 is.
+    are also compared as numbers (`alpha_interval`): there 4 is nearer to 5 than 1 is. Raters whose
+    scores are no classes are left out.
     """
+    raters = [r for r in raters if classes(v for v in ballots.votes[r].values() if v is not None)]
     matrix, prompts = _matrix(ballots, raters)
     if matrix.shape[0] < 2 or matrix.shape[1] < 1:
         return None

@@ -23,7 +23,7 @@ from factory.store import Store
 
 _GAMES = """
 select
-  g.judge, g.kind, g.prompt_id, g.status, g.p_first, g.order_known, g.cost_microusd,
+  g.judge, g.kind, g.prompt_id, g.status, g.p_first, g.order_known,
   r.one_id, r.other_id, g.first_id = r.one_id as as_listed,
   case
     when g.first_chars is null or g.second_chars is null or g.first_chars = g.second_chars
@@ -37,11 +37,49 @@ where g.first_id <> g.second_id
 order by g.prompt_id, g.judge, g.game_id
 """
 _ALONE = """
-select judge, prompt_id, status, count(*) as n, sum(cost_microusd)::bigint as cost
-from judgements
-where completion_id is not null and kind <> 'human'
-group by judge, prompt_id, status
-order by judge, prompt_id, status
+with newest as (
+  -- A judge that was edited counts with its newest version only, as in the views.
+  select judge, prompt_id, arg_max(judge_id, (created_at, judge_id)) as judge_id
+  from judgements where completion_id is not null and kind <> 'human' group by judge, prompt_id
+)
+select j.judge, j.prompt_id, j.status, count(*) as n
+from judgements j
+semi join newest n
+  on n.judge = j.judge and n.prompt_id = j.prompt_id and n.judge_id = j.judge_id
+where j.completion_id is not null
+group by j.judge, j.prompt_id, j.status
+order by j.judge, j.prompt_id, j.status
+"""
+_COSTS = """
+with
+newest as (
+  select
+    judge, prompt_id, completion_id is null as compares,
+    arg_max(judge_id, (created_at, judge_id)) as judge_id
+  from judgements where kind <> 'human' group by all
+),
+counted as (
+  select j.judge, j.call_id, j.cost_microusd
+  from judgements j
+  semi join newest n
+    on n.judge = j.judge and n.prompt_id = j.prompt_id and n.judge_id = j.judge_id
+    and n.compares = (j.completion_id is null)
+),
+prices as (
+  -- The row that bought an answer has its price; the rows that another version of the parser read
+  -- in the same answer have none, and are not for that free.
+  select judge, call_id, max(cost_microusd) as cost
+  from judgements where call_id is not null group by judge, call_id
+)
+select judge, sum(cost)::bigint as cost
+from (
+  select c.judge, p.cost
+  from (select distinct judge, call_id from counted where call_id is not null) c
+  join prices p on p.judge = c.judge and p.call_id = c.call_id
+  union all
+  select judge, cost_microusd from counted where call_id is null
+)
+group by judge
 """
 _SELF = """
 select judge, prompt_id, family, p_own, p_people from self_games
@@ -224,30 +262,28 @@ def self_preference(store: Store) -> list[dict[str, Any]]:
 # --- what a judge answers at all ------------------------------------------------------------------
 
 
-_Calls = tuple[str, str, int, int | None]
-"""Prompt, status, how many calls, and their cost in micro-dollars where it is known."""
+_Calls = tuple[str, str, int]
+"""Prompt, status, how many verdicts."""
 
 
 def outcomes(store: Store, games: Mapping[str, Sequence[Game]]) -> list[dict[str, Any]]:
-    """One row per judge: calls, the share of each outcome, dollars, dollars per verdict."""
+    """One row per judge: verdicts, the share of each outcome, dollars, dollars per verdict."""
     calls: dict[str, list[_Calls]] = {}
     for judge, played in games.items():
         if played and played[0]["kind"] != "human":
-            calls.setdefault(judge, []).extend(
-                (g["prompt_id"], g["status"], 1, g["cost_microusd"]) for g in played
-            )
+            calls.setdefault(judge, []).extend((g["prompt_id"], g["status"], 1) for g in played)
     for r in store.rows(_ALONE):
-        calls.setdefault(r["judge"], []).append((r["prompt_id"], r["status"], r["n"], r["cost"]))
-    return [_outcome(judge, rows) for judge, rows in sorted(calls.items())]
+        calls.setdefault(r["judge"], []).append((r["prompt_id"], r["status"], r["n"]))
+    costs = {r["judge"]: r["cost"] for r in store.rows(_COSTS)}
+    return [_outcome(judge, rows, costs.get(judge)) for judge, rows in sorted(calls.items())]
 
 
-def _outcome(judge: str, rows: Sequence[_Calls]) -> dict[str, Any]:
+def _outcome(judge: str, rows: Sequence[_Calls], cost: int | None) -> dict[str, Any]:
     n = sum(r[2] for r in rows)
     ok = sum(r[2] for r in rows if r[1] == "ok")
-    costs = [r[3] for r in rows if r[3] is not None]
-    usd = sum(costs) / 1e6 if costs else None
-    statuses = [s for _, s, count, _ in rows for _ in range(count)]
-    prompts = [p for p, _, count, _ in rows for _ in range(count)]
+    usd = None if cost is None else cost / 1e6
+    statuses = [s for _, s, count in rows for _ in range(count)]
+    prompts = [p for p, _, count in rows for _ in range(count)]
     row: dict[str, Any] = {"judge": judge, "n": n}
     for status in ("ok", "unparsed", "refused", "truncated", "error"):
         row |= rate([float(s == status) for s in statuses], prompts).columns(status)

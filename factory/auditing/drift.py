@@ -18,6 +18,8 @@ with
 answers as (
   select
     j.judge, coalesce(j.replicate, 0) as replicate, j.prompt_id, j.completion_ids,
+    -- A list has a row for each of its texts: the question is what was shown and which text of it.
+    coalesce(j.completion_id, '') as subject_id,
     coalesce(j.aspect, '') as aspect, j.created_at, j.judge_id, j.model_reported,
     case
       when j.status <> 'ok' then null
@@ -34,7 +36,7 @@ numbered as (
   -- An edited judge or a new model behind its name asks the same question anew as well.
   select
     *, row_number() over (
-      partition by judge, prompt_id, completion_ids, aspect
+      partition by judge, prompt_id, completion_ids, subject_id, aspect
       order by created_at, replicate, judge_id
     ) - 1 as round
   from answers
@@ -47,9 +49,9 @@ select
 from numbered n
 join firsts f
   on f.judge = n.judge and f.prompt_id = n.prompt_id and f.completion_ids = n.completion_ids
-  and f.aspect = n.aspect
+  and f.subject_id = n.subject_id and f.aspect = n.aspect
 where n.round > 0 and f.value is not null and n.value is not null
-order by n.judge, n.round, n.prompt_id, n.completion_ids, n.aspect
+order by n.judge, n.round, n.prompt_id, n.completion_ids, n.subject_id, n.aspect
 """
 
 

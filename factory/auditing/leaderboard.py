@@ -1,11 +1,12 @@
 """Leaderboards from the lake: who beats the baseline, by how much, lengths and style aside.
 
 Definitions are AlpacaEval's (github.com/tatsu-lab/alpaca_eval): win rate is 100 times the mean of
-P(model is better), the standard error is the sample's over the square root of n, the discrete win
-rate counts wins and half the draws, the average length is the mean in characters, rounded down.
-Bradley-Terry strengths (Bradley and Terry 1952) use every game of the judge; style control is
-Arena-Hard-Auto's (github.com/lmarena/arena-hard-auto): Bradley-Terry with standardised differences
-in length and Markdown as further terms.
+P(model is better), the standard error is the sample's over the square root of n (clustered by
+prompt, where a prompt has several verdicts), the discrete win rate counts wins and half the draws,
+the average length is the mean in characters, rounded down. Bradley-Terry strengths (Bradley and
+Terry 1952) use every game of the judge; style control is Arena-Hard-Auto's
+(github.com/lmarena/arena-hard-auto): Bradley-Terry with standardised differences in length and
+Markdown as further terms.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from factory.auditing import lengths
 from factory.auditing.games import Game, load
 from factory.auditing.lengths import Controlled, Weights
-from factory.auditing.numbers import Floats, Table
+from factory.auditing.numbers import Floats, Table, mean
 from factory.auditing.strength import Strength, Style, strengths, styled
 from factory.errors import UserError
 from factory.store import Store
@@ -182,7 +183,7 @@ def _row(
     row: dict[str, Any] = {
         "model": model,
         "win_rate": 100 * float(p.mean()),
-        "standard_error": 100 * _sem(p),
+        "standard_error": _sem(p, sides),
         "length_controlled_winrate": None,
         "lc_standard_error": None,
         "discrete_win_rate": 100 * (wins + 0.5 * draws) / len(p),
@@ -215,8 +216,13 @@ def _where(p: Floats, sides: Sequence[Side], *, shown_first: bool) -> float | No
     return 100 * float(p[there].mean()) if there.any() else None
 
 
-def _sem(p: Floats) -> float:
-    return float(p.std(ddof=1) / np.sqrt(len(p))) if len(p) > 1 else 0.0
+def _sem(p: Floats, sides: Sequence[Side]) -> float | None:
+    """Clustered by prompt, for both orders of a pair are no two experiments.
+
+    With one verdict a prompt it is the sample's deviation over the root of n; of one prompt, none.
+    """
+    error = mean(p, [s.prompt_id for s in sides]).error
+    return None if error is None else 100 * error
 
 
 def _control(
@@ -236,7 +242,9 @@ def _control(
         hard = np.array(looked, dtype=np.float64)
     if weights is not None:
         known = weights.get(model)
-        return None if known is None or hard is None else lengths.controlled(known, hard)
+        if known is None or hard is None:
+            return None
+        return lengths.controlled(known, hard, groups=[s.prompt_id for s in sides])
     if any(s.chars is None or s.opponent_chars is None for s in sides):
         return None
     return lengths.fit(

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.auditing.numbers import Floats
+from factory.auditing.numbers import Floats, codes_of, mean
 from factory.errors import UserError
 
 FOLDS = 5
@@ -48,13 +48,20 @@ class Controlled:
     weights: Weights
 
 
-def controlled(weights: Weights, difficulty: Floats) -> Controlled:
-    """The length-controlled win rate that known weights give on prompts of these difficulties."""
+def controlled(
+    weights: Weights, difficulty: Floats, *, groups: Sequence[Hashable] | None = None
+) -> Controlled:
+    """The length-controlled win rate that known weights give on prompts of these difficulties.
+
+    `groups` are the prompts, where one stands in several rows; each row is one by default.
+    """
     from scipy.special import expit
 
     predicted = 100 * expit(weights.difficulty * difficulty + weights.model)
-    error = float(predicted.std(ddof=1) / np.sqrt(predicted.size)) if predicted.size > 1 else 0.0
-    return Controlled(win_rate=float(predicted.mean()), standard_error=error, weights=weights)
+    found = mean(predicted, range(predicted.size) if groups is None else groups)
+    return Controlled(
+        win_rate=float(predicted.mean()), standard_error=found.error or 0.0, weights=weights
+    )
 
 
 def fit(
@@ -93,14 +100,13 @@ def fit(
     weights = Weights(
         length=found[0], difficulty=found[1] if difficulty is not None else 0.0, model=found[-1]
     )
-    return controlled(weights, np.zeros_like(gap) if difficulty is None else difficulty)
+    known = np.zeros_like(gap) if difficulty is None else difficulty
+    return controlled(weights, known, groups=groups)
 
 
 def _regress(x: Floats, p: Floats, groups: list[Hashable]) -> list[float]:
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.model_selection import GroupKFold
-
-    from factory.auditing.numbers import codes_of
 
     rows = np.concatenate([x, x])
     wins = np.concatenate([np.ones(len(p)), np.zeros(len(p))])
@@ -164,9 +170,10 @@ def read_weights(path: Path) -> dict[str, Weights]:
 
 def _csv(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        # Spreadsheets put a mark before the first column's name.
+        with path.open(newline="", encoding="utf-8-sig") as handle:
             return list(csv.DictReader(handle))
-    except (OSError, UnicodeDecodeError) as bad:
+    except (OSError, UnicodeDecodeError, csv.Error) as bad:
         raise UserError(f"{path} cannot be read as CSV: {bad}", next=f"ls {path.parent}") from bad
 
 

@@ -47,7 +47,7 @@ class Estimate:
 
         With too few prompts the interval's columns say so; a number that does not exist is null.
         """
-        missing = "too few" if self.too_few and self.n else None
+        missing = "too few" if self.too_few and self.value is not None else None
         return {
             name: self.value,
             f"{name}_low": missing if self.low is None else self.low,

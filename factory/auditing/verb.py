@@ -80,7 +80,10 @@ def audit(
 
     found.add("outcomes", "Calls, failures and cost", mine(bias.outcomes(store, games)))
     for level in levels:
-        _agreement(found, level, wanted, reference, store=store, by=by, games=games, seed=seed)
+        _agreement(
+            found, level, wanted, reference,
+            store=store, by=by, games=games, alone=levels[1], seed=seed,
+        )  # fmt: skip
     people = levels[0].people()
     longer = bias.human_longer(games, people)
     found.add("bias", "Order and length, as shares of decided verdicts", mine([
@@ -129,6 +132,7 @@ def _agreement(
     store: Store,
     by: str | None,
     games: dict[str, list[bias.Game]],
+    alone: Ballots,
     seed: int,
 ) -> None:
     """One level's tables: with the reference, two by two, as groups, in orders, calibration."""
@@ -139,7 +143,7 @@ def _agreement(
     rows = [r for j in judges if (r := agreement.with_reference(level, j, truth, seed=seed))]
     human = agreement.people(level, raters) if len(raters) > 1 else None
     costs = {r["judge"]: r["cost_usd"] for r in found.rows("outcomes")}
-    _price(rows, costs, {j: len(level.votes[j]) for j in judges})
+    _price(rows, costs, {j: _labels(level, j, alone) for j in judges})
     found.add(
         f"agreement_{name}",
         f"With {_said(raters)}, on {name}",
@@ -178,13 +182,24 @@ def _said(raters: Sequence[str]) -> str:
     return f"the majority of {len(raters)} people" if raters else "nobody"
 
 
+def _labels(level: Ballots, judge: str, alone: Ballots) -> float:
+    """How many units a judge's calls asked about, with and without a reference.
+
+    A pair that only follows from scores took the calls about two completions: of many that were
+    scored, the few that people compared have not cost what all did.
+    """
+    if _implied(level, judge, alone):
+        return len({unit[0] for unit in alone.votes[judge]}) / 2
+    return len(level.votes[judge])
+
+
 def _price(
-    rows: list[dict[str, Any]], costs: dict[str, float | None], labels: dict[str, int]
+    rows: list[dict[str, Any]], costs: dict[str, float | None], labels: dict[str, float]
 ) -> None:
     """Dollars per right label: what a judge's calls cost over the labels that it gets right.
 
-    `labels` is how many units its calls asked about, with and without a reference. The dearest case
-    is the lowest agreement, so the interval's ends change places.
+    `labels` is how many units its calls asked about. The dearest case is the lowest agreement, so
+    the interval's ends change places.
     """
     for row in rows:
         cost = costs.get(row["judge"])

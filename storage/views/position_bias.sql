@@ -1,27 +1,28 @@
 -- One row per pairwise judge: how often the first shown wins, and whether swapping changes it.
 --
 -- `first_wins_share` leaves draws out. `consistent_share`: of the comparisons made in both orders,
--- those whose verdict stays the same; 1 is a judge that looks at the texts alone.
+-- those whose verdict stays the same; 1 is a judge that looks at the texts alone. Recorded verdicts
+-- that do not say which answer was displayed first are left out, and so are the versions of a judge
+-- before its newest.
 with
-verdicts as (
+shown as (
+  select judge, judge_id, first_id, second_id, p_first
+  from games
+  where kind <> 'human' and order_known and p_first is not null and first_id <> second_id
+),
+by_direction as (
+  -- Repetitions of an order are one verdict: their mean. Decimals, so that a tie stays a tie.
   select
-    judge, judge_id, completion_ids[1] as first_id, completion_ids[2] as second_id, replicate,
-    case
-      when p_first is not null then p_first
-      when winner_id is null then 0.5
-      when winner_id = completion_ids[1] then 1.0
-      when winner_id = completion_ids[2] then 0.0
-    end::double as p_first
-  from judgements
-  where completion_id is null and status = 'ok' and len(completion_ids) = 2
-    and completion_ids[1] <> completion_ids[2]
+    judge, judge_id, first_id, second_id,
+    sum(try_cast(p_first as decimal(38, 15)))::double / count(*) as p_first
+  from shown
+  group by judge, judge_id, first_id, second_id
 ),
 swapped as (
   select a.judge, sign(a.p_first - 0.5) = -sign(b.p_first - 0.5) as consistent
-  from verdicts a
-  join verdicts b
+  from by_direction a
+  join by_direction b
     on b.judge_id = a.judge_id and b.first_id = a.second_id and b.second_id = a.first_id
-    and b.replicate is not distinct from a.replicate
   where a.first_id < a.second_id
 ),
 by_order as (
@@ -32,7 +33,7 @@ by_order as (
     count(*) filter (p_first > 0.5)::double
       / nullif(count(*) filter (p_first <> 0.5), 0) as first_wins_share,
     count(*) filter (p_first = 0.5) as draws
-  from verdicts
+  from shown
   group by judge
 ),
 by_swap as (
