@@ -17,6 +17,7 @@ from factory.prompting.cleaning.language import language_of
 from factory.prompting.draw import draw_prompts
 from factory.prompting.generators import make_pool
 from factory.prompting.ingest import AddReport, add_prompts
+from factory.prompting.mapping import resolve
 from factory.prompting.toyworld import make_tasks
 from factory.store import Store
 
@@ -88,6 +89,68 @@ def test_a_source_that_holds_much_of_a_benchmark_is_named(store: Store, jsonl: J
     ]
     (note,) = report.notes
     assert note.startswith("2.5 % of bench is in leaky (2 of 80 items; more than 2 % is suspect")
+
+
+PIECE = "the sky looks blue at noon and red in the evening"
+
+
+@pytest.mark.parametrize(
+    ("turns", "item", "kind", "turn"),
+    [
+        ([OTHERS[0], ITEMS[1].upper()], "b1", "exact", 2),
+        ([OTHERS[0], "Thanks!", f"One more thing.\n{ITEMS[0]}\nBe brief."], "b0", "embedded", 3),
+        ([OTHERS[1], f"Now tell me why {PIECE}, and nothing else"], "b2", "overlap", 2),
+        ([ITEMS[2], "Go on"], "b2", "exact", 1),
+        ([OTHERS[0] * 9, " ".join(ITEMS[0].split()[:10])], "b0", "truncated", 2),
+    ],
+)
+def test_every_turn_of_a_conversation_is_looked_at_and_the_evidence_says_which_has_it(
+    store: Store, jsonl: Jsonl, turns: list[str], item: str, kind: str, turn: int
+) -> None:
+    bench = jsonl([{"id": f"b{n}", "question": i} for n, i in enumerate(ITEMS)], "bench.jsonl")
+    path = jsonl([{"turns": turns}, {"turns": OTHERS}])
+    settings = CleanSettings(against=(str(bench),))
+    report = add_prompts(
+        store, path, pool="p", run_id="r", mapping=resolve(["turns=turns"]),
+        cleaner=open_cleaner(store, settings, pool="p"),
+    )  # fmt: skip
+    assert (report.added, dict(report.dropped)) == (1, {"contaminated": 1})
+    [found] = _drops(store, "contaminated")
+    assert (found["item"], found["kind"], found["turn"]) == (item, kind, turn)
+
+
+def test_a_conversation_that_is_given_whole_is_looked_at_turn_by_turn_too(
+    store: Store, jsonl: Jsonl
+) -> None:
+    bench = jsonl([{"question": item} for item in ITEMS], "bench.jsonl")
+    said = [
+        {"role": "system", "content": OTHERS[1]},
+        {"role": "user", "content": OTHERS[0] * 9},
+        {"role": "assistant", "content": "A lamp."},
+        {"role": "user", "content": " ".join(ITEMS[0].split()[:10])},
+    ]
+    _add(store, jsonl([{"messages": said}]), against=(str(bench),))
+    [found] = _drops(store, "contaminated")
+    assert (found["kind"], found["turn"]) == ("truncated", 2)
+
+
+def test_words_that_go_on_with_a_conversation_are_no_item_of_a_benchmark(
+    store: Store, jsonl: Jsonl
+) -> None:
+    bench = jsonl([{"question": q} for q in ("Go on", "Tell me more", ITEMS[0])], "bench.jsonl")
+    path = jsonl([{"turns": [OTHERS[0], "Go on", "tell me more!"]}])
+    report = add_prompts(
+        store, path, pool="p", run_id="r", mapping=resolve(["turns=turns"]),
+        cleaner=open_cleaner(store, CleanSettings(against=(str(bench),)), pool="p"),
+    )  # fmt: skip
+    assert (report.added, dict(report.dropped)) == (1, {})
+
+
+def test_the_later_turns_of_a_pool_are_items_of_it(store: Store, jsonl: Jsonl) -> None:
+    held = jsonl([{"turns": [OTHERS[0], ITEMS[0]]}], "held.jsonl")
+    add_prompts(store, held, pool="held", run_id="r", mapping=resolve(["turns=turns"]))
+    report = _add(store, jsonl([{"prompt": ITEMS[0]}, {"prompt": ITEMS[1]}]), against=("held",))
+    assert (report.added, dict(report.dropped)) == (1, {"contaminated": 1})
 
 
 def test_a_pool_is_a_benchmark_by_its_name(store: Store, jsonl: Jsonl) -> None:

@@ -19,8 +19,8 @@ from factory.prompting.reading import batches, source_name
 from factory.store import Store
 
 _POOL = """
-    select coalesce(nullif(source_id, ''), prompt_id) as item, messages
-    from prompts where pool = $pool order by prompt_id
+    select coalesce(nullif(source_id, ''), prompt_id) as item, messages, next_turns
+    from prompts where pool = $pool and parent_completion_id is null order by prompt_id
 """
 
 
@@ -70,13 +70,19 @@ def _of_pool(store: Store, pool: str) -> Iterator[BenchItem]:
     with store.connect(mentioned_in=_POOL) as con:
         found = con.execute(_POOL, {"pool": pool})
         while rows := found.fetchmany(10_000):
-            for item, messages in rows:
-                yield BenchItem(str(item), user_turns(json.loads(messages)))
+            for item, messages, later in rows:
+                turns = [*user_turns(json.loads(messages)), *later_turns(later)]
+                yield BenchItem(str(item), turns)
 
 
 def user_turns(messages: Sequence[Mapping[str, str]]) -> list[str]:
     """What a model is told, turn by turn: everything but what it said itself."""
     return [m["content"] for m in messages if m["role"] != "assistant"]
+
+
+def later_turns(next_turns: str | None) -> list[str]:
+    """The turns of a conversation that are still to come."""
+    return [str(turn) for turn in json.loads(next_turns)] if next_turns else []
 
 
 def _of_file(named: str) -> Iterator[BenchItem]:

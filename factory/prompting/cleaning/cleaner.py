@@ -16,6 +16,7 @@ from typing import Any
 
 from factory.errors import UserError
 from factory.prompting.cleaning.benchmarks import read_benchmark, user_turns
+from factory.prompting.cleaning.conversations import Conversation, matches_of
 from factory.prompting.cleaning.index import Index, Match
 from factory.prompting.cleaning.language import language_of, stated
 from factory.prompting.cleaning.near import SIMILARITY, NearDuplicates
@@ -104,20 +105,23 @@ class Cleaner:
         found: list[Finding | None] = []
         for at in range(0, len(prompts), _CHUNK):
             chunk = prompts[at : at + _CHUNK]
-            turns = [user_turns(json.loads(prompt["messages"])) for prompt in chunk]
-            matches = self._index.find(turns) if self._index else [[] for _ in chunk]
-            for prompt, said, match in zip(chunk, turns, matches, strict=True):
+            asked = [Conversation.of(prompt) for prompt in chunk]
+            matches = matches_of(self._index, asked) if self._index else [[] for _ in chunk]
+            for prompt, whole, match in zip(chunk, asked, matches, strict=True):
+                said = whole.told
                 found.append(
-                    self._contaminated(prompt, match)
+                    self._contaminated(prompt, match, whole)
                     or self._license(prompt)
                     or self._length(prompt)
                     or self._tokens(prompt)
-                    or self._tagged(said)
+                    or self._tagged([*said, *whole.later])
                     or self._language(prompt, said)
                 )
         return found
 
-    def _contaminated(self, prompt: Mapping[str, Any], matches: Sequence[Match]) -> Finding | None:
+    def _contaminated(
+        self, prompt: Mapping[str, Any], matches: Sequence[Match], whole: Conversation
+    ) -> Finding | None:
         if not matches:
             return None
         source = str(prompt["source"])
@@ -136,6 +140,8 @@ class Cleaner:
             "words": best.words,
             "span": best.span,
         }
+        if whole.several:
+            facts["turn"] = whole.number(best.turn)
         if len(matches) > 1:
             facts["also"] = [f"{m.benchmark}/{m.item}" for m in matches[1:6]]
         return Finding("contaminated", facts)

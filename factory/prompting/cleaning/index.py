@@ -14,7 +14,7 @@ many items of a benchmark share is its template, and counts for nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,8 @@ class Match:
     """Length of the longest piece that both have."""
     span: str
     """That piece, as the prompt has it."""
+    turn: int | None
+    """Which of the turns that were given has it, from 0; None for all of them together."""
 
     @property
     def rank(self) -> tuple[bool, float, float, int]:
@@ -141,9 +143,17 @@ class Index:
                 for offset in range(length):
                     self._content[begins + offset] = True
 
-    def find(self, prompts: Sequence[Sequence[str]]) -> list[list[Match]]:
-        """What each prompt, given as its turns, has of the items; the best match first."""
-        asked = [_Asked.of(turns) for turns in prompts]
+    def find(
+        self, prompts: Sequence[Sequence[str]], *, follow_ups: bool = False
+    ) -> list[list[Match]]:
+        """What each prompt, given as its turns, has of the items; the best match first.
+
+        Args:
+            prompts: the turns of each.
+            follow_ups: they are turns of conversations, so that a few words that are an item ("Go
+                on") are no sign of it.
+        """
+        asked = [_Asked.of(turns, follow_up=follow_ups) for turns in prompts]
         found: list[dict[tuple[str, str], Match]] = [{} for _ in asked]
         for prompt, matches in zip(asked, found, strict=True):
             for match in self._exact(prompt):
@@ -165,18 +175,20 @@ class Index:
                 match = self._judged(asked[owner], part, mine, there[at], n=table.n)
                 if match is not None:
                     _keep(found[owner], match)
-        return [sorted(m.values(), key=lambda x: x.rank, reverse=True) for m in found]
+        return [ranked(matches.values()) for matches in found]
 
     def _exact(self, prompt: _Asked) -> Iterator[Match]:
-        for key, text, length, alone in prompt.wholes():
+        for key, text, length, turn in prompt.wholes():
+            alone = not prompt.follow_up and (turn is None or len(prompt.each) == 1)
             part = self._whole.get(key) if alone or length >= FEWEST else None
             if part is not None:
-                yield self._match(part, "exact", 1.0, length / prompt.length, length, text)
+                share = length / prompt.length
+                yield self._match(part, "exact", 1.0, share, length, text, turn)
                 continue
             part = self._openings.get(key) if alone and length < self.ngram else None
             if part is not None:
                 score = length / self._parts[part].length
-                yield self._match(part, "truncated", score, 1.0, length, text)
+                yield self._match(part, "truncated", score, 1.0, length, text, turn)
 
     def _judged(
         self, prompt: _Asked, part: int, here: Ints, there: Ints, *, n: int
@@ -194,16 +206,26 @@ class Index:
         if not (score > self.overlap or piece) or (whole and not prompt.stands_alone(begin, n)):
             return None
         kind = "embedded" if score == 1 else "truncated" if share >= PIECE_SHARE else "overlap"
-        return self._match(part, kind, score, share, length, prompt.span(begin, length))
+        span, turn = prompt.span(begin, length), prompt.turn(begin)
+        return self._match(part, kind, score, share, length, span, turn)
 
     def _match(
-        self, part: int, kind: str, score: float, share: float, words: int, span: str
-    ) -> Match:
+        self, part: int, kind: str, score: float, share: float, words: int, span: str,
+        turn: int | None,
+    ) -> Match:  # fmt: skip
         of = self._parts[part]
         return Match(
             benchmark=of.benchmark, item=of.item, kind=kind, score=round(score, 3),
-            prompt_share=round(share, 3), words=words, span=span[:_SPAN],
+            prompt_share=round(share, 3), words=words, span=span[:_SPAN], turn=turn,
         )  # fmt: skip
+
+
+def ranked(matches: Iterable[Match]) -> list[Match]:
+    """The best match of each item, the best of all first."""
+    best: dict[tuple[str, str], Match] = {}
+    for match in matches:
+        _keep(best, match)
+    return sorted(best.values(), key=lambda match: match.rank, reverse=True)
 
 
 def _keep(matches: dict[tuple[str, str], Match], match: Match) -> None:
@@ -231,24 +253,29 @@ class _Asked:
     """Words of each turn."""
     words: list[str]
     length: int
+    follow_up: bool
 
     @classmethod
-    def of(cls, turns: Sequence[str]) -> _Asked:
+    def of(cls, turns: Sequence[str], *, follow_up: bool) -> _Asked:
         each = [words_of(turn) for turn in turns]
         words = [word for one in each for word in (*one, "")]
-        return cls(turns, each, words, max(1, sum(map(len, each))))
+        return cls(turns, each, words, max(1, sum(map(len, each))), follow_up)
 
-    def wholes(self) -> Iterator[tuple[str, str, int, bool]]:
-        """Key, text, words of each turn and of all together; is it all the prompt says?"""
+    def wholes(self) -> Iterator[tuple[str, str, int, int | None]]:
+        """Key, text, words and number of each turn; and of all together, which have no number."""
         if len(self.each) > 1:
             joined = [word for words in self.each for word in words]
-            yield key_of(joined), "\n".join(map(cleaned, self.turns)), len(joined), True
-        for turn, words in zip(self.turns, self.each, strict=True):
+            yield key_of(joined), "\n".join(map(cleaned, self.turns)), len(joined), None
+        for number, (turn, words) in enumerate(zip(self.turns, self.each, strict=True)):
             if words:
-                yield key_of(words), cleaned(turn), len(words), len(self.each) == 1
+                yield key_of(words), cleaned(turn), len(words), number
+
+    def turn(self, begin: int) -> int:
+        """Number of the turn that a word is in."""
+        return self.words[:begin].count("")
 
     def _place(self, begin: int, length: int) -> tuple[str, int, int]:
-        turn = self.words[:begin].count("")
+        turn = self.turn(begin)
         before = sum(len(words) + 1 for words in self.each[:turn])
         places = places_of(self.turns[turn])
         first, last = begin - before, begin - before + length - 1

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factory import rooms
 from factory.errors import RecipeError
-from factory.prompting.cleaning.benchmarks import user_turns
+from factory.prompting.cleaning.benchmarks import later_turns, user_turns
 
 FILE = "safety"
 
@@ -67,9 +67,11 @@ class Tagger:
         return sorted(self.found(text))
 
     def tag(self, row: MutableMapping[str, Any]) -> None:
-        """Write the tags of a row of `prompts`: of what its user says, where that is known."""
+        """Write the tags of a row of `prompts`: of all that its user says, where that is known."""
         said = row.get("messages")
-        row["tags"] = self.tags("\n".join(user_turns(json.loads(said)))) if said else []
+        turns = user_turns(json.loads(said)) if said else []
+        turns += later_turns(row.get("next_turns"))
+        row["tags"] = self.tags("\n".join(turns)) if turns else []
 
     def known(self, names: tuple[str, ...], *, where: str) -> None:
         """Refuse a name that is no category.
