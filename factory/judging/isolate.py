@@ -23,6 +23,8 @@ from factory.judging import verifiers
 from factory.judging.outcomes import Verdict, failed
 
 MEMORY_BYTES = 4 << 30
+PIPE = 1 << 12
+"""Bytes that a pipe which can be written at all takes without waiting."""
 START_SECONDS = 60.0
 """Added to the first answer's limit: the child imports its libraries for it."""
 
@@ -43,11 +45,10 @@ class Child:
         fresh = self._process is None
         process = self._process or self._start()
         line = json.dumps({"prompt": dict(prompt), "text": text}) + "\n"
+        until = time.monotonic() + self._timeout + (START_SECONDS if fresh else 0.0)
         try:
-            assert process.stdin is not None
-            process.stdin.write(line.encode())
-            process.stdin.flush()
-            answer = self._read(process, self._timeout + (START_SECONDS if fresh else 0.0))
+            self._write(process, line.encode(), until)
+            answer = self._read(process, until)
         except TimeoutError:
             self.close()
             return failed("error", "time_limit")
@@ -68,9 +69,19 @@ class Child:
         )
         return self._process
 
-    def _read(self, process: subprocess.Popen[bytes], limit: float) -> bytes:
+    def _write(self, process: subprocess.Popen[bytes], line: bytes, until: float) -> None:
+        """A text is longer than a pipe holds: a child that does not read must not hold us."""
+        assert process.stdin is not None
+        pipe, left = process.stdin.fileno(), memoryview(line)
+        os.set_blocking(pipe, False)
+        while left:
+            seconds = until - time.monotonic()
+            if seconds <= 0 or not select.select([], [pipe], [], seconds)[1]:
+                raise TimeoutError
+            left = left[os.write(pipe, left[:PIPE]) :]
+
+    def _read(self, process: subprocess.Popen[bytes], until: float) -> bytes:
         assert process.stdout is not None
-        until = time.monotonic() + limit
         while b"\n" not in self._buffer:
             left = until - time.monotonic()
             if left <= 0 or not select.select([process.stdout], [], [], left)[0]:

@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from factory.judging import verifiers
+from factory.judging import isolate, verifiers
 from factory.judging.verb import judge
 from factory.judging.verifiers import python_tests
 from factory.recipe.model import Judging
@@ -151,6 +152,67 @@ def test_tests_count_one_by_one_and_a_share_can_be_asked_for() -> None:
     assert verify({"constraints": None, "args": {}}, answer).reason == "prompt_has_no_tests"
     broken = json.dumps({"tests": ["assert f(2 =="]})
     assert verify({"constraints": broken}, answer).reason == "tests_do_not_compile"
+
+
+def test_what_equals_everything_wins_nothing_whichever_side_it_stands_on() -> None:
+    hostile = "class E:\n    def __eq__(self, other): return True\ndef f(x): return E()"
+    assert _end(hostile, "assert 4 == f(2)", "assert [1, 2] == f(2)") == ([False, False], "done")
+    assert _end(SQUARE, "assert 4 == f(2)", "assert f(1) + 3 == f(2)") == ([True, True], "done")
+
+
+def test_more_memory_than_there_may_be_is_no_fault_of_the_program() -> None:
+    """The verifier's own process has a limit that no cage can raise."""
+    verify = verifiers.find("python_tests")
+    prompt = {
+        "prompt_id": "p", "messages": [], "reference": None,
+        "constraints": json.dumps({"tests": ["assert f(2) == 4"]}), "args": {"memory_mb": 1 << 16},
+    }  # fmt: skip
+    (verdict,) = isolate.verify_all("python_tests", [(prompt, SQUARE)], timeout_s=60)
+    assert verdict == verify(prompt, SQUARE)
+    assert verdict.score == 1.0
+
+
+def test_a_cage_that_cannot_be_closed_is_an_error_and_no_low_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = python_tests._CAGE.read_text(encoding="utf-8")
+
+    def broken(path: Path) -> Path:
+        cage = path / "cage.py"
+        cage.write_text(text.replace("    os.environ.clear()\n", "    raise OSError\n"), "utf-8")
+        return cage
+
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(python_tests, "_CAGE", broken(Path(folder)))
+        found = verifiers.find("python_tests")(
+            {"constraints": json.dumps({"tests": ["assert f(2) == 4"]})}, SQUARE
+        )
+    assert (found.status, found.score, found.reason) == ("error", None, "the_cage_failed")
+
+
+def test_a_child_that_does_not_read_holds_nobody_longer_than_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(isolate, "START_SECONDS", 0.0)
+    child = isolate.Child("exact", timeout_s=0.5)
+
+    def deaf() -> subprocess.Popen[bytes]:
+        child._buffer = b""
+        child._process = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        return child._process
+
+    monkeypatch.setattr(child, "_start", deaf)
+    assert child({}, "x" * 1_000_000).reason == "time_limit"
+
+
+def test_a_text_of_many_megabytes_reaches_its_verifier_whole() -> None:
+    text = "so " * 2_000_000 + "42"
+    prompt = {"reference": "42", "messages": [], "args": {"contains": True}}
+    (verdict,) = isolate.verify_all("exact", [(prompt, text)], timeout_s=60)
+    assert verdict == verifiers.find("exact")(prompt, text)
 
 
 def test_humaneval_form_calls_check_with_the_entry_point() -> None:

@@ -84,7 +84,10 @@ def _reason(heard: bytes, tests: int) -> str:
     return word if word in _WORDS else ("" if len(heard) >= 17 * tests else "exited")
 
 
-_WORDS = ("does_not_compile", "raised", "memory_limit", "exited", "done", "tests_do_not_compile")
+_WORDS = (
+    "does_not_compile", "raised", "memory_limit", "exited", "done", "tests_do_not_compile",
+    "cage_failed",
+)  # fmt: skip
 
 
 def _namespaces() -> bool:
@@ -136,6 +139,9 @@ def _inmate(asked: dict[str, Any], secret: int, says: int, isolated: bool) -> No
 
     try:
         _close_doors(asked, isolated, keep_open=(secret, says))
+    except anything:  # of no program of theirs, so no score either
+        last("cage_failed")
+    try:
         space: dict[str, object] = {"__name__": "__main__", "__builtins__": builtins}
         try:
             code = compile(asked["program"], "program.py", "exec")
@@ -177,8 +183,18 @@ def _strict(source: str) -> ast.Module:
                 and isinstance(test.ops[0], ast.Eq)
             ):
                 name = ast.Name("__equal__", ast.Load())
-                node.test = ast.Call(name, [test.left, test.comparators[0]], [])
+                given, wanted = test.left, test.comparators[0]
+                if literal(given) and not literal(wanted):
+                    given, wanted = wanted, given
+                node.test = ast.Call(name, [given, wanted], [])
             return node
+
+    def literal(node: ast.expr) -> bool:
+        try:
+            ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return False
+        return True
 
     return ast.fix_missing_locations(Comparisons().visit(ast.parse(source)))
 
@@ -236,11 +252,15 @@ def _close_doors(asked: dict[str, Any], isolated: bool, *, keep_open: tuple[int,
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     memory, seconds = asked["memory_mb"] * MB, int(asked["seconds"]) + 1
-    for kind, most in (
+    limits = [
         (resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, asked["disk_mb"] * MB), (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_NPROC, 64),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    if isolated:  # elsewhere it counts all that the user runs, and an honest thread would fail
+        limits.append((resource.RLIMIT_NPROC, 64))
+    for kind, wanted in limits:
+        _, hard = resource.getrlimit(kind)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(kind, (most, most))
     if sys.platform == "linux":
         _filter(ctypes.CDLL(None))

@@ -25,7 +25,7 @@ from typing import Any, cast
 from factory.judging.outcomes import Verdict, failed, good, storable
 from factory.judging.verifiers._read import args_of
 
-VERSION = "1"
+VERSION = "2"
 ISOLATED = True
 _CAGE = Path(__file__).with_name("_cage.py")
 _FENCED = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -68,8 +68,8 @@ def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     if found is None:
         return failed("error", "the_cage_failed")
     passed, ended = found["passed"], str(found["ended"])
-    if ended == "tests_do_not_compile":
-        return failed("error", ended)
+    if ended in ("tests_do_not_compile", "cage_failed"):
+        return failed("error", "the_cage_failed" if ended == "cage_failed" else ended)
     if all(passed):
         return good(1.0)
     score = sum(passed) / len(passed) if args.get("partial") else 0.0
