@@ -36,15 +36,16 @@ def play_round(run: stages.Run, number: int, do: Do) -> None:
 
 def answer(run: stages.Run, number: int, do: Do) -> None:
     """The champion answers and judges score; in waves, as long as the plan asks for more."""
-    for wave in stages.waves_of(run):
-        name = f"{number}.{wave}" if wave else f"{number}"
-        if wave:
-            more = do(f"ask {name}", lambda w=wave: stages.ask_more(run, number, w))
-            if not more["asked"]:
-                return
-        sample(stages.policy_session(run, number, wave), do)
-        do(f"exactness {name}", lambda: stages.check_exactness(run, number))
-        do(f"judge {name}", lambda w=wave: stages.judge(run, number, w))
+    with stages.engines(run):
+        for wave in stages.waves_of(run):
+            name = f"{number}.{wave}" if wave else f"{number}"
+            if wave:
+                more = do(f"ask {name}", lambda w=wave: stages.ask_more(run, number, w))
+                if not more["asked"]:
+                    return
+            sample(stages.policy_session(run, number, wave), do)
+            do(f"exactness {name}", lambda: stages.check_exactness(run, number))
+            do(f"judge {name}", lambda w=wave: stages.judge(run, number, w))
 
 
 def sample(session: Any, do: Do) -> None:

@@ -1,6 +1,6 @@
 """The gate: a candidate is promoted only when it wins on held-out prompts."""
 
-from factory.gating.decide import Decision, Interval, compare, measure
+from factory.gating.decide import Decision, Interval, compare, measure, unit_of
 from factory.gating.verb import (
     HeldOut,
     champion_name,
@@ -23,4 +23,5 @@ __all__ = [
     "measure",
     "record_starter",
     "rollback",
+    "unit_of",
 ]

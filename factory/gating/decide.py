@@ -1,7 +1,8 @@
 """The gate's arithmetic: pure functions of per-prompt scores.
 
-The unit is the prompt: samples of one prompt are not independent, so every interval is over prompt
-means (cluster-robust), with Student's t. Promotion asks for the one-sided lower bound of the win
+Samples of one prompt are not independent, nor are the turns of one conversation, so every interval
+is over prompt means (cluster-robust), with Student's t. Turns are compared each with its like, and
+a prompt's value is the mean over its turns. Promotion asks for the one-sided lower bound of the win
 rate to lie above the bar (0.5), never for the point estimate.
 """
 
@@ -57,33 +58,54 @@ def compare(
     """Decide on a candidate from scores of its samples and the champion's, prompt by prompt.
 
     Args:
-        candidate: prompt_id -> scores of the candidate's samples (any scale, more is better).
-        champion: the same for the champion. Prompts that only one of them has do not count.
+        candidate: unit (`unit_of`) -> scores of the candidate's samples (any scale, more is
+            better). An empty list is a turn that it could not be asked, because it had no finished
+            answer to go on from: that turn is lost.
+        champion: the same for the champion. Units that only one of them has do not count.
         confidence: of the one-sided bounds and of the two-sided intervals.
         min_win_rate: the bar that the lower bound of the win rate must pass.
     """
-    shared = sorted(p for p in candidate.keys() & champion.keys() if candidate[p] and champion[p])
-    means_x = [_mean(candidate[p]) for p in shared]
-    means_c = [_mean(champion[p]) for p in shared]
-    wins = {p: win_share(candidate[p], champion[p]) for p in shared}
+    shared = sorted(u for u in candidate.keys() & champion.keys() if candidate[u] or champion[u])
+    both = [u for u in shared if candidate[u] and champion[u]]
+    means_x = prompt_means({u: candidate[u] for u in both})
+    means_c = prompt_means({u: champion[u] for u in both})
+    wins = prompt_means({u: [_won(candidate[u], champion[u])] for u in shared})
     win = _interval(list(wins.values()), quantile=confidence)
-    difference = _interval(
-        [x - c for x, c in zip(means_x, means_c, strict=True)], quantile=confidence
-    )
+    difference = _interval([means_x[p] - means_c[p] for p in means_x], quantile=confidence)
     promoted = win.low > min_win_rate
     reason = (
         f"win rate {win.mean:.3f}, lower bound {win.low:.3f} "
         f"{'>' if promoted else '<='} {min_win_rate:g} over {win.n} prompts"
     )
     return Decision(
-        candidate=measure(means_x, confidence=confidence),
-        champion=measure(means_c, confidence=confidence),
+        candidate=measure(list(means_x.values()), confidence=confidence),
+        champion=measure(list(means_c.values()), confidence=confidence),
         difference=difference,
         win=win,
         wins=wins,
         promoted=promoted,
         reason=reason,
     )
+
+
+def unit_of(prompt_id: str, turn: int) -> str:
+    """What is compared: a turn, from 0, of a held-out prompt; the first one has the prompt's id."""
+    return f"{prompt_id}#{turn + 1}" if turn else prompt_id
+
+
+def prompt_means(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The mean of each prompt over its turns, by prompt_id; a turn is the mean of its samples."""
+    turns: dict[str, list[float]] = {}
+    for unit, values in sorted(scores.items()):
+        if values:
+            turns.setdefault(unit.partition("#")[0], []).append(_mean(values))
+    return {prompt_id: _mean(values) for prompt_id, values in turns.items()}
+
+
+def _won(candidate: Sequence[float], champion: Sequence[float]) -> float:
+    if candidate and champion:
+        return win_share(candidate, champion)
+    return 1.0 if candidate else 0.0
 
 
 def win_share(candidate: Sequence[float], champion: Sequence[float]) -> float:

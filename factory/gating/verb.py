@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.errors import UserError
-from factory.gating.decide import Decision, Interval, compare, measure
+from factory.gating.decide import Decision, Interval, compare, measure, prompt_means
 from factory.rows import bucket_of, completion_id_of, content_id
 from factory.store import Store
 
@@ -29,7 +29,7 @@ order by c.prompt_id, c.sample_idx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """Scores of one model on the gate prompts."""
+    """Scores of one model on the gate prompts, by unit (`unit_of`)."""
 
     scores: Mapping[str, Sequence[float]]
     mean_length: float
@@ -57,13 +57,25 @@ def held_out(
     params_id: str,
     seed: int,
     judge: str,
-    prompt_ids: Sequence[str],
+    units: Mapping[str, str],
     samples: int,
+    unreached: Collection[str] = (),
 ) -> HeldOut:
     """Scores of a model's completions of these gate prompts, `samples` of each.
 
+    Args:
+        store: where they are.
+        model_id: whose completions.
+        params_id: what they were sampled with.
+        seed: likewise.
+        judge: whose scores.
+        units: prompt_id -> the unit that it is, where a conversation's turn is a prompt of its own.
+        samples: of each prompt.
+        unreached: units that the model could not be asked.
+
     Raises:
-        UserError: when a prompt is not in the gate split, or no completion is scored.
+        UserError: when a prompt is not in the gate split, when no completion is scored, or when
+            conversations were gone on with that the judge does not score.
     """
     import pyarrow as pa
 
@@ -71,7 +83,7 @@ def held_out(
         completion_id_of(
             prompt_id=p, model_id=model_id, params_id=params_id, sample_idx=i, seed=seed
         )
-        for p in prompt_ids
+        for p in units
         for i in range(samples)
     ]
     with store.connect(mentioned_in=_HELD_OUT) as con:
@@ -89,7 +101,15 @@ def held_out(
         )
     scores: dict[str, list[float]] = defaultdict(list)
     for prompt_id, score, _, _ in found:
-        scores[prompt_id].append(score)
+        scores[units[prompt_id]].append(score)
+    later = {unit for prompt_id, unit in units.items() if unit != prompt_id}
+    if later and not later & scores.keys():
+        raise UserError(
+            f"judge {judge} scored no answer of model {model_id} after the first turn of a "
+            "conversation: it cannot judge conversations",
+            next="--set gate.judge=NAME, a judge that needs no reference  # or sampling.turns=1",
+        )
+    scores |= {unit: [] for unit in unreached}
     lengths = [row[2] for row in found]
     return HeldOut(scores=scores, mean_length=sum(lengths) / len(lengths))
 
@@ -98,8 +118,7 @@ def record_starter(
     store: Store, *, model_id: str, held: HeldOut, judge: str, judge_id: str, run_id: str
 ) -> str:
     """The gate row of round 0: what the first champion does on the held-out prompts."""
-    values = [sum(s) / len(s) for s in held.scores.values()]
-    rate = measure(values)
+    rate = measure(list(prompt_means(held.scores).values()))
     row = _row(
         held,
         judge=judge,
@@ -215,6 +234,7 @@ def _row(
     older record that says otherwise.
     """
     prompts = content_id("prompts", sorted(held.scores))
+    n_prompts = len(prompt_means(held.scores))
     identity = [champion_id, candidate_id, judge_id, round, _scores_hash(held), list(settings)]
     return {
         "gate_id": content_id("gate", identity),
@@ -223,7 +243,7 @@ def _row(
         "candidate_id": candidate_id,
         "judge": judge,
         "judge_id": judge_id,
-        "n_prompts": len(held.scores),
+        "n_prompts": n_prompts,
         "n_samples": held.n_samples,
         "prompts_hash": prompts,
         "mean_length": held.mean_length,
@@ -255,21 +275,18 @@ def _write(
     wins: Mapping[str, float],
     run_id: str,
 ) -> None:
+    against = prompt_means(champion)
     verdicts = [
         {
             "verdict_id": content_id("verdict", [row["gate_id"], prompt_id]),
             "gate_id": row["gate_id"],
             "prompt_id": prompt_id,
-            "candidate_score": sum(scores) / len(scores),
-            "champion_score": _mean(champion.get(prompt_id)),
+            "candidate_score": score,
+            "champion_score": against.get(prompt_id),
             "win": wins.get(prompt_id),
             "bucket": bucket_of(prompt_id),
         }
-        for prompt_id, scores in sorted(candidate.items())
+        for prompt_id, score in sorted(prompt_means(candidate).items())
     ]
     store.append("gate_verdicts", verdicts, run_id=run_id)
     store.append("gates", [row], run_id=run_id)
-
-
-def _mean(scores: Sequence[float] | None) -> float | None:
-    return sum(scores) / len(scores) if scores else None

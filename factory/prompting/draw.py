@@ -354,10 +354,13 @@ def append_draws(
     round: int,
     purpose: str,
     run_id: str,
+    wave: int = 0,
 ) -> int:
     """Fix a draw: which prompts a model answers in a round, `n` times each. Returns rows added."""
     asked = [Asked(prompt_id, model_id, params_id, n) for prompt_id in prompt_ids]
-    return append_asked(store, asked, seed=seed, round=round, purpose=purpose, run_id=run_id)
+    return append_asked(
+        store, asked, seed=seed, round=round, purpose=purpose, run_id=run_id, wave=wave
+    )
 
 
 def append_asked(

@@ -8,7 +8,7 @@ from factory.stages.exactness import check_exactness
 from factory.stages.improve import decide, hold_out, start_from, train_candidate
 from factory.stages.label import freeze, judge, judge_candidate, pair
 from factory.stages.run import Run, Stage, open_run
-from factory.stages.sample import candidate_session, policy_session
+from factory.stages.sample import candidate_session, engines, policy_session
 from factory.stages.supply import draw, expand, starter
 from factory.stages.waves import ask_more, waves_of
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_exactness",
     "decide",
     "draw",
+    "engines",
     "expand",
     "freeze",
     "hold_out",

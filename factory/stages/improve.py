@@ -12,6 +12,7 @@ from factory.errors import UserError
 from factory.gating import HeldOut, gate, held_out, record_starter
 from factory.rows import content_id
 from factory.stages import models
+from factory.stages.conversations import held_out_units
 from factory.stages.progress import Progress
 from factory.stages.run import Run
 from factory.store import Store
@@ -31,7 +32,7 @@ def _measure(run: Run, round: int) -> dict[str, Any]:
     if known:
         return {"gate_id": known[0]["gate_id"], "known": True}
     judge = run.recipe.gate_judge
-    held = _held(run, round, policy)
+    held = _held(run, round, policy, purpose="gate")
     gate_id = record_starter(
         run.store,
         model_id=policy,
@@ -178,8 +179,8 @@ def compare(run: Run, round: int, champion: str, candidate: str) -> dict[str, An
         line=run.recipe.policy.line,
         champion_id=champion,
         candidate_id=candidate,
-        champion=_held(run, round, champion),
-        candidate=_held(run, round, candidate),
+        champion=_held(run, round, champion, purpose="gate"),
+        candidate=_held(run, round, candidate, purpose="candidate"),
         judge=run.recipe.gate_judge,
         judge_id=_judge_id(run),
         confidence=run.recipe.gate.confidence,
@@ -195,22 +196,25 @@ def compare(run: Run, round: int, champion: str, candidate: str) -> dict[str, An
     }
 
 
-def _held(run: Run, round: int, model_id: str) -> HeldOut:
+def _held(run: Run, round: int, model_id: str, *, purpose: str) -> HeldOut:
+    units, unreached = held_out_units(run, round, purpose=purpose, model_id=model_id)
     return held_out(
         run.store,
         model_id=model_id,
         params_id=run.recipe.sampling.params().params_id,
         seed=run.recipe.seed,
         judge=run.recipe.gate_judge,
-        prompt_ids=_gate_prompts(run, round),
+        units=units,
         samples=run.recipe.gate.samples,
+        unreached=unreached,
     )
 
 
 def _gate_prompts(run: Run, round: int) -> list[str]:
     rows = run.store.rows(
         "select distinct prompt_id from draws "
-        "where run_id = $run_id and round = $round and purpose = 'gate' order by 1",
+        "where run_id = $run_id and round = $round and purpose = 'gate' "
+        "and coalesce(wave, 0) = 0 order by 1",
         {"run_id": run.run_id, "round": round},
     )
     return [row["prompt_id"] for row in rows]

@@ -26,7 +26,7 @@ def plan(recipe: Recipe, *, workspace: Path, rounds: int) -> dict[str, Any]:
 
     check_settings(recipe, workspace=workspace)
     sampled = recipe.prompts.per_round * _answers(recipe)
-    held_out = recipe.gate.prompts * recipe.gate.samples
+    held_out = recipe.gate.prompts * recipe.gate.samples * recipe.sampling.turns
     names = recipe.judging.judges
     training = without_members(names, keep=recipe.pair_judge, workspace=workspace)
     judges = [

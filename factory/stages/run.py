@@ -15,6 +15,7 @@ from factory.recipe import Recipe
 from factory.rows import content_id
 from factory.stages.plan import check_settings
 from factory.stages.progress import Progress, Silent
+from factory.stages.standby import Standby
 from factory.store import Store
 
 Stage = Callable[[], Any]
@@ -30,6 +31,7 @@ class Run:
     run_id: str
     """The recipe's, or that of a verb typed by hand."""
     progress: Progress = field(default_factory=Silent)
+    standby: Standby = field(default_factory=Standby)
 
     @property
     def folder(self) -> Path:

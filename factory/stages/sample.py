@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from factory.stages import models
+from factory.stages.conversations import hold_out_next
 from factory.stages.crew import Crew
 from factory.stages.run import Run
+from factory.stages.waves import waves_of
 
 
 @dataclass(slots=True)
@@ -24,16 +26,37 @@ class Session:
     round: int
     stage: str
     draws: Sequence[dict[str, Any]]
+    held_out: tuple[str, ...] = ()
+    """Purposes whose conversations are gone on with here, turn by turn."""
+    more: bool = False
+    """Whether another wave of the round may follow, which the same engines could sample."""
     _crew: Crew | None = None
     _planned: list[Any] = field(default_factory=list)
 
-    def shards(self) -> list[Any]:
-        """The shards that still miss completions, model by model."""
+    def shards(self) -> Iterator[Any]:
+        """The shards that still miss completions, model by model.
+
+        Sample each before the next is asked for: held-out conversations are gone on with when all
+        that was asked before is answered.
+        """
+        yield from self._missing(self.draws)
+        for turn in range(1, self.run.recipe.sampling.turns if self.held_out else 1):
+            gone_on = [
+                hold_out_next(self.run, self.round, turn=turn, purpose=purpose)
+                for purpose in self.held_out
+            ]
+            if not any(gone_on):
+                return
+            rows = _asked(self.run, self.round, self.held_out, wave=turn)
+            self.run.progress.stage(self.round, self.stage, total=_samples(rows))
+            yield from self._missing(rows)
+
+    def _missing(self, draws: Sequence[dict[str, Any]]) -> list[Any]:
         from factory.sampling.verb import known_params, plan
 
         base = self.run.recipe.sampling.params()
         found: list[Any] = []
-        for draw in self.draws:
+        for draw in draws:
             found += plan(
                 self.run.store,
                 draws=[draw],
@@ -63,7 +86,7 @@ class Session:
         return added
 
     def _gather(self) -> Crew:
-        self._crew = Crew(
+        self._crew = self.run.standby.take(self.run.store.ledger) or Crew(
             self.run.store,
             self.run.recipe.sampling,
             run_id=self.run.run_id,
@@ -72,11 +95,20 @@ class Session:
         )
         return self._crew
 
-    def close(self) -> None:
-        """End the engines, if any run."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+    def close(self, *, failed: bool = False) -> None:
+        """End the engines, if any run, or keep them for the next wave."""
+        crew, self._crew = self._crew, None
+        if crew is None:
+            return
+        if self.more and not failed:
+            self.run.standby.put(crew, self.run.store.ledger)
+        else:
+            crew.close()
+
+
+def engines(run: Run) -> AbstractContextManager[None]:
+    """Around the waves of a round: engines stay open from one to the next."""
+    return run.standby.kept(run.store.ledger)
 
 
 @contextmanager
@@ -85,21 +117,28 @@ def policy_session(run: Run, round: int, wave: int = 0) -> Iterator[Session]:
 
     What earlier waves asked for is there, or the wave would not have been drawn.
     """
-    with _session(run, round, "sample", ("train", "gate"), wave=wave) as session:
+    held_out = () if wave else ("gate",)
+    rows = _asked(run, round, ("train", *held_out), wave=wave)
+    more = wave + 1 < len(waves_of(run))
+    with _session(Session(run, round, "sample", rows, held_out, more)) as session:
         yield session
 
 
 @contextmanager
 def candidate_session(run: Run, round: int) -> Iterator[Session]:
     """The candidate's answers to the held-out prompts."""
-    with _session(run, round, "sample-candidate", ("candidate",)) as session:
+    held_out = ("candidate",)
+    rows = _asked(run, round, held_out)
+    with _session(Session(run, round, "sample-candidate", rows, held_out)) as session:
         yield session
 
 
 @contextmanager
 def gate_session(run: Run, round: int) -> Iterator[Session]:
     """Champion and candidate on the held-out prompts, for a gate typed by hand."""
-    with _session(run, round, "sample-gate", ("gate", "candidate")) as session:
+    held_out = ("gate", "candidate")
+    rows = _asked(run, round, held_out)
+    with _session(Session(run, round, "sample-gate", rows, held_out)) as session:
         yield session
 
 
@@ -122,18 +161,25 @@ order by model_id, purpose desc, params_id, n
 """
 
 
-@contextmanager
-def _session(
-    run: Run, round: int, stage: str, purposes: tuple[str, ...], *, wave: int = 0
-) -> Iterator[Session]:
-    rows = run.store.rows(
+def _asked(
+    run: Run, round: int, purposes: tuple[str, ...], *, wave: int = 0
+) -> list[dict[str, Any]]:
+    return run.store.rows(
         _ASKED,
         {"run_id": run.run_id, "round": round, "purposes": list(purposes), "wave": wave},
     )
-    session = Session(run, round, stage, rows)
-    wanted = sum(row["n"] * len(row["prompt_ids"]) for row in rows)
-    run.progress.stage(round, stage, total=wanted)
+
+
+def _samples(draws: Sequence[dict[str, Any]]) -> int:
+    return sum(draw["n"] * len(draw["prompt_ids"]) for draw in draws)
+
+
+@contextmanager
+def _session(session: Session) -> Iterator[Session]:
+    session.run.progress.stage(session.round, session.stage, total=_samples(session.draws))
     try:
         yield session
-    finally:
-        session.close()
+    except BaseException:
+        session.close(failed=True)
+        raise
+    session.close()

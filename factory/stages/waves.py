@@ -8,7 +8,6 @@ was, and no sample is asked for twice.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from factory.prompting.draw import Asked, append_asked
 from factory.prompting.variety import Variety, roster
 from factory.recipe import Sampling
 from factory.recipe.sampling import PLAIN, Adaptive
-from factory.rows import SamplingParams, bucket_of, canonical, prompt_id_of
+from factory.rows import SamplingParams
+from factory.stages.conversations import go_on
 from factory.stages.plan import PRINCIPLES
 from factory.stages.run import Run
 from factory.store import Store
@@ -110,87 +110,14 @@ def _ask_more(run: Run, round: int, wave: int) -> dict[str, Any]:
     return left
 
 
-_TO_GO_ON = """
-with asked as (
-  select prompt_id, params_id, seed, max(n) as n
-  from draws
-  where run_id = $run_id and round = $round and purpose = 'train' and model_id = $policy
-    and coalesce(wave, 0) < $wave
-  group by all
-),
-newest as (
-  select prompt_id from draws
-  where run_id = $run_id and round = $round and purpose = 'train'
-  group by prompt_id having min(coalesce(wave, 0)) = $wave - 1
-),
-answered as (
-  select c.prompt_id, c.completion_id, c.text
-  from completions c
-  join asked a
-    on a.prompt_id = c.prompt_id and a.params_id = c.params_id and a.seed = c.seed
-    and c.sample_idx < a.n
-  where c.model_id = $policy and c.finish_reason = 'stop' and c.text <> ''
-  qualify row_number() over (
-    partition by c.prompt_id order by c.sample_idx, c.completion_id
-  ) = 1
-)
-select p.prompt_id, p.pool, p.source, p.source_id, p.domain, p.lang, p.license, p.split, p.tags,
-  p.messages, p.next_turns, a.completion_id, a.text
-from prompts p
-join newest using (prompt_id)
-left join answered a on a.prompt_id = p.prompt_id
-where p.next_turns is not null
-order by p.prompt_id
-"""
-
-
 def _next_turns(run: Run, round: int, wave: int) -> int:
-    """Go on with the conversations of the wave before, from the first finished answer of each.
-
-    A conversation is a prompt like any other, of its first turn's split: it holds that text.
-    """
+    """Go on with the conversations of the wave before."""
     drawn = run.left(round, "draw")
-    rows = run.store.rows(
-        _TO_GO_ON,
-        {"run_id": run.run_id, "round": round, "wave": wave, "policy": drawn["policy"]},
-    )
-    run.store.drop(
-        "converse",
-        [
-            {"item_kind": "prompt", "item_id": row["prompt_id"], "prompt_id": row["prompt_id"],
-             "reason": "no_answer_to_go_on_from", "round": round}
-            for row in rows if row["completion_id"] is None
-        ],
-        run_id=run.run_id,
-    )  # fmt: skip
-    made = [_gone_on(row) for row in rows if row["completion_id"] is not None]
-    run.store.append("prompts", made, run_id=run.run_id)
-    ids = sorted({row["prompt_id"] for row in made})
+    ids = go_on(run, round, turn=wave, purpose="train", model_id=drawn["policy"])
     ask(
         run, round, ids, policy=drawn["policy"], references=drawn.get("references", {}), wave=wave
     )  # fmt: skip
     return len(ids)
-
-
-def _gone_on(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The prompt that a conversation becomes with an answer and the user's next turn."""
-    turn, *later = json.loads(row["next_turns"])
-    messages = [
-        *json.loads(row["messages"]),
-        {"role": "assistant", "content": row["text"]},
-        {"role": "user", "content": turn},
-    ]
-    identity = prompt_id_of(messages)
-    kept = ("pool", "source", "source_id", "domain", "lang", "license", "split", "tags")
-    return {
-        **{name: row[name] for name in kept},
-        "prompt_id": identity,
-        "messages": canonical(messages).decode(),
-        "next_turns": canonical(later).decode() if later else None,
-        "parent_completion_id": row["completion_id"],
-        "n_chars": sum(len(m["content"]) for m in messages),
-        "bucket": bucket_of(identity),
-    }
 
 
 _PROGRESS = """

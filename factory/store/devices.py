@@ -5,7 +5,8 @@ never share a GPU by accident. A lease is in the ledger, with a heartbeat: the l
 that was killed is free at once. What does not ask (another program, another workspace with another
 ledger) is not seen.
 
-Waiting cannot lock up: whoever does not get all that it needs gives back what it took.
+Waiting cannot lock up: whoever does not get all that it needs gives back what it took, and a holder
+of this process that has nothing to do gives way.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ def hold(
             if found:
                 yield found
                 return
+        if ledger.relieve():  # engines that waited for their next shards
+            continue
         if time.monotonic() >= until:
             raise busy or LeaseHeld("no device became free", next="prefactory status")
         if not told:

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,7 @@ class Leases(Database):
     def __init__(self, url: str, *, owner: str | None = None) -> None:
         super().__init__(url, owner=owner)
         self._mine: dict[str, str] = {}
+        self._idle: list[Callable[[], None]] = []
         self._watched: dict[str, tuple[str, int, float]] = {}
 
     @contextmanager
@@ -159,6 +160,32 @@ class Leases(Database):
         owner = self._mine.pop(name, "")
         with self.transaction() as con:
             con.execute(delete(t.leases).where(t.leases.c.name == name, t.leases.c.owner == owner))
+
+    # --- what is held and idle ------------------------------------------------------------------
+
+    def stand_by(self, give_back: Callable[[], None]) -> None:
+        """Whoever needs leases of this process may have those of an idle holder: it is called."""
+        self._idle.append(give_back)
+
+    def called_back(self, give_back: Callable[[], None]) -> bool:
+        """An idle holder works again; False when it has been called meanwhile."""
+        try:
+            self._idle.remove(give_back)
+        except ValueError:
+            return False
+        return True
+
+    def relieve(self) -> bool:
+        """Have idle holders of this process give their leases back; False when there are none."""
+        relieved = False
+        while self._idle:
+            try:
+                give_back = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            give_back()
+            relieved = True
+        return relieved
 
     def _beat(self, held: Lease, ttl_s: float, stop: threading.Event) -> None:
         mine = (t.leases.c.name == held.name, t.leases.c.owner == held.owner)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.gating import compare, measure
+from factory.gating import compare, measure, unit_of
 from factory.gating.decide import win_share
 
 SCORES = st.dictionaries(
@@ -52,6 +52,24 @@ def test_prompts_that_only_one_side_answered_do_not_count():
 
 def test_no_shared_prompt_promotes_nobody():
     assert not compare({"a": [1.0]}, {"b": [0.0]}).promoted
+
+
+def test_turns_are_compared_with_their_like_and_a_conversation_counts_once():
+    champion = {"a": [1.0], unit_of("a", 1): [0.0, 0.0], unit_of("a", 2): [0.0], "b": [1.0]}
+    candidate = {"a": [0.0], unit_of("a", 1): [0.0, 1.0], unit_of("a", 2): [1.0], "b": [1.0]}
+    decision = compare(candidate, champion)
+    assert decision.wins == {"a": pytest.approx((0.0 + 0.75 + 1.0) / 3), "b": 0.5}
+    assert decision.win.n == 2
+    assert decision.candidate.mean == pytest.approx((0.5 + 1.0) / 2)
+
+
+def test_a_turn_that_only_one_could_be_asked_is_lost_by_the_other():
+    champion = {"a": [1.0], unit_of("a", 1): [1.0], unit_of("a", 2): [0.0], "b": [0.0]}
+    candidate = {"a": [1.0], unit_of("a", 1): [], unit_of("a", 2): [], "b": [0.0]}
+    assert compare(candidate, champion).wins == {"a": pytest.approx(0.5 / 3), "b": 0.5}
+    assert compare(champion, candidate).wins == {"a": pytest.approx(2.5 / 3), "b": 0.5}
+    both = {"a": [1.0], unit_of("a", 1): []}
+    assert compare(both, both).wins == {"a": 0.5}
 
 
 @given(SCORES, SCORES)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from factory import stages
-from factory.errors import StageFailed
+from factory.errors import StageFailed, UserError
 from factory.reporting.summary import of_run
-from factory.store import Store
+from factory.sampling import base
+from factory.stages.crew import Crew
+from factory.store import Store, devices
 from tests.stages.conftest import Play, sample
 
 ADAPTIVE = {"n": 2, "max_tokens": 80, "adaptive": {"up_to": 7, "step": 2}}
 
 
-def answer(run: stages.Run) -> list[str]:
+def answer(run: stages.Run, *, before: Callable[[str], None] | None = None) -> list[str]:
     """The round's answers, by the file that a run uses; returns the names of the steps."""
     place = Path(__file__).parents[2] / "flows" / "round.py"
     spec = importlib.util.spec_from_file_location("round_of_the_flow", place)
@@ -27,6 +30,8 @@ def answer(run: stages.Run) -> list[str]:
     done: list[str] = []
 
     def do(name: str, work: Any) -> Any:
+        if before is not None:
+            before(name)
         done.append(name)
         return work()
 
@@ -103,6 +108,75 @@ def test_a_round_that_goes_on_after_a_crash_in_a_wave_buys_nothing_twice(
     total = store.rows("select count(*) as n from completions")[0]["n"]
     stopped = sum(n * sum(pair) for n, pair in tally(store).items())
     assert total == first + stopped - 12 * 2
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by a word whenever an engine is opened or closed."""
+    found: list[str] = []
+    usual = base.open_sampler
+
+    def open_sampler(*args: Any, **more: Any) -> base.Sampler:
+        sampler: Any = usual(*args, **more)
+        close, closed = sampler.close, False
+
+        def told() -> None:
+            nonlocal closed
+            if not closed:
+                found.append("closed")
+            closed = True
+            close()
+
+        found.append("opened")
+        sampler.close = told
+        return sampler
+
+    monkeypatch.setattr(base, "open_sampler", open_sampler)
+    return found
+
+
+def test_the_waves_of_a_round_are_sampled_by_one_engine_that_ends_with_them(
+    begun: Play, opened: list[str]
+):
+    waves = [s for s in answer(begun(**ADAPTIVE)) if s.startswith("judge")]
+    assert len(waves) > 2
+    assert opened == ["opened", "closed"]
+
+
+def test_an_engine_that_waits_for_its_next_wave_gives_its_device_to_whoever_needs_it(
+    begun: Play, store: Store, opened: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(devices, "gpus", lambda: [devices.Device("device:here/only", "0")])
+
+    def leased(self: Crew, _: str) -> list[devices.Group]:
+        return self._held.enter_context(devices.hold(self.store.ledger))
+
+    monkeypatch.setattr(Crew, "_groups", leased)
+    judged: list[str] = []
+
+    def local_judge(name: str) -> None:
+        if name in {"judge 1", "judge 1.2"}:
+            judged.append(name)
+            with devices.hold(store.ledger, wait_s=0.0):
+                assert opened[-1] == "closed"
+
+    answer(begun(**ADAPTIVE), before=local_judge)
+    assert len(judged) == 2
+    assert opened == ["opened", "closed"] * 3
+    with devices.hold(store.ledger, wait_s=0.0):
+        pass
+
+
+def test_an_engine_is_ended_where_a_wave_fails(
+    begun: Play, opened: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def dying(*_: object, **__: object) -> int:
+        raise UserError("the checkpoint was replaced", next="-")
+
+    monkeypatch.setattr("factory.sampling.verb.sample_shard", dying)
+    with pytest.raises(UserError):
+        answer(begun(**ADAPTIVE))
+    assert opened == ["opened", "closed"]
 
 
 def test_a_round_without_a_plan_has_one_wave(begun: Play, store: Store):
