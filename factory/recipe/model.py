@@ -115,6 +115,17 @@ class Recipe(Section):
     schedule: Schedule | None = None
 
     @model_validator(mode="after")
+    def _prompts_fit(self) -> Recipe:
+        # Makers have a max_tokens of their own, so this is no matter of the section alone.
+        context, answer = self.sampling.context, self.sampling.max_tokens
+        if context is not None and answer >= context:
+            raise ValueError(
+                f"sampling.max_tokens is {answer}, which leaves no room for a prompt in a "
+                f"max_model_len of {context}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _judges_exist(self) -> Recipe:
         for where, judge in (
             ("pairing.judge", self.pairing.judge),

@@ -141,11 +141,6 @@ class Sampling(Section):
             raise ValueError(f"adaptive.up_to must be more than n, which is {self.n}")
         if self.thinking is not None and self.thinking[0] == self.thinking[1]:
             raise ValueError("thinking: what begins reasoning must differ from what ends it")
-        if self.context is not None and self.max_tokens >= self.context:
-            raise ValueError(
-                f"max_tokens is {self.max_tokens}, which leaves no room for a prompt in a "
-                f"max_model_len of {self.context}"
-            )
         return self
 
     @property

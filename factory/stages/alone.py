@@ -99,6 +99,11 @@ def _sample(
             added += made
     finally:
         crew.close()
+    if lacking := sum(shard.n_completions for shard in shards) - added:
+        progress.note(
+            f"{lacking} completions are not there, and why is told by: prefactory sql "
+            "\"select reason, count(*) as n from drops where stage = 'sample' group by 1\""
+        )
     return added
 
 

@@ -54,6 +54,7 @@ class Job:
             temperature=front.temperature if said.temperature is None else said.temperature,
             top_p=front.top_p if said.top_p is None else said.top_p,
             max_tokens=said.max_tokens or front.max_tokens,
+            settings="" if self.endpoint is not None else self.sampling.params().settings,
         )
 
 

@@ -51,6 +51,13 @@ def test_a_wrong_value_says_what_was_expected_and_given(tmp_path):
         load(path, environ={})
 
 
+@pytest.mark.parametrize("limit", ["max_model_len: 1024", "settings: {max_model_len: 512}"])
+def test_a_context_without_room_for_a_prompt_is_refused(tmp_path, limit):
+    path = write(tmp_path, GOOD + f"sampling: {{{limit}}}\n")
+    with pytest.raises(RecipeError, match=r"sampling\.max_tokens is 1024, which leaves no room"):
+        load(path, environ={})
+
+
 def test_a_pool_needs_exactly_one_source(tmp_path):
     path = write(tmp_path, GOOD.replace("files: [a.jsonl]", "files: [a.jsonl], make: toyworld"))
     with pytest.raises(RecipeError, match="exactly one of files, dataset, make"):

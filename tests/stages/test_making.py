@@ -13,7 +13,8 @@ import yaml
 from factory.errors import BudgetExhausted, RecipeError
 from factory.prompting.cleaning.cleaner import CleanSettings
 from factory.prompting.ingest import Defaults
-from factory.recipe import Recipe
+from factory.recipe import Recipe, Sampling
+from factory.recipe.prompts import Making
 from factory.stages import making, supply
 from factory.stages.plan import check_settings
 from factory.stages.progress import Silent
@@ -115,7 +116,6 @@ def test_a_random_model_leaves_drops_with_reasons_and_no_special_token(
 
 
 def writer_of(store: Store, model: Path) -> Any:
-    from factory.recipe import Sampling
     from factory.rows import SamplingParams
     from factory.stages import models, writers
 
@@ -124,6 +124,19 @@ def writer_of(store: Store, model: Path) -> Any:
         store, model_id, Sampling(engine="echo"), SamplingParams(max_tokens=32), False, "r",
         store.workspace / "log", print,
     )  # fmt: skip
+
+
+def test_a_writers_number_format_is_another_writers_and_its_context_may_be_small() -> None:
+    def params_id(**settings: Any) -> str:
+        job = making.Job(
+            maker=making.files.load("evol"), pool="new", rows=1, seed=0,
+            making=Making(parents=("seeds",), max_tokens=64),
+            sampling=Sampling(max_model_len=256, settings=settings),
+            defaults=Defaults(pool="new"), clean=CleanSettings(),
+        )  # fmt: skip
+        return job.params().params_id
+
+    assert params_id() == params_id(max_num_seqs=8) != params_id(dtype="bfloat16")
 
 
 def test_a_writer_that_thinks_is_read_for_what_it_answers(store: Store, tmp_path: Path) -> None:
@@ -153,7 +166,7 @@ def test_a_writer_that_thinks_is_read_for_what_it_answers(store: Store, tmp_path
 def test_an_adapter_may_write_and_a_server_is_told_the_messages(
     store: Store, tmp_path: Path
 ) -> None:
-    from factory.prompting.makers.plan import Making
+    from factory.prompting.makers.plan import Making as One
 
     base = write_model(tmp_path / "base")
     adapter = tmp_path / "adapter"
@@ -163,7 +176,7 @@ def test_an_adapter_may_write_and_a_server_is_told_the_messages(
     (adapter / "adapter_model.safetensors").write_bytes(b"as it is")
     writer = writer_of(store, adapter)
     messages = [{"role": "user", "content": "write a prompt"}]
-    request = writer._request(Making(making_id="m", messages=messages, seed=1, replicate=0), 128)
+    request = writer._request(One(making_id="m", messages=messages, seed=1, replicate=0), 128)
     assert list(request.messages) == messages
     assert request.prompt_token_ids == writer._renderer.render(messages)
 
@@ -173,8 +186,6 @@ def test_more_rows_show_a_maker_the_same_examples_first(store: Store) -> None:
 
     from factory.prompting.ingest import finished
     from factory.prompting.makers.plan import Model, makings
-    from factory.recipe import Sampling
-    from factory.recipe.prompts import Making
 
     rows = [
         finished([{"role": "user", "content": f"Say {i}."}], Defaults(pool="seeds", gate=0, dev=0))

@@ -35,6 +35,7 @@ _OUT_OF_MEMORY = re.compile(
 _HOPELESS = re.compile(
     r"less than desired GPU memory|larger than the available KV cache", re.IGNORECASE
 )
+_UNKNOWN = re.compile(r"^TypeError: .* got an unexpected keyword argument '(\w+)'")
 _MEND_MEMORY = (
     "give the engine less: sampling.settings max_model_len, max_num_seqs or batch_size lower, "
     "gpu_memory_utilization or VLLM_CPU_KVCACHE_SPACE to fit the machine"
@@ -184,6 +185,12 @@ class ProcessSampler:
         tail = self._tail()
         if _OUT_OF_MEMORY.search(error + tail):
             self._no_memory(when, hopeless=bool(_HOPELESS.search(error + tail)))
+        if unknown := _UNKNOWN.search(error):  # so would the next engine
+            raise UserError(
+                f"the {self.engine} engine has no setting {unknown[1]!r}: {error}; its log is "
+                f"{self._log}",
+                next="edit sampling.settings in the recipe",
+            )
         raise StageFailed(
             f"the {self.engine} engine failed {when}: {error}\nlog: {self._log}\n{tail}"
         )
