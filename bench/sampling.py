@@ -5,7 +5,7 @@ settings, seeds and batches, so that noise hits both; the start of the engines i
 bare side keeps what vLLM returns and stores nothing. `--peers DIR` makes an environment for
 distilabel there (once) and gives its vLLM step turns as well, where it can be installed and loaded.
 
-Memory is of child processes that sample 10,000 and 100,000 prompts with the echo engine.
+Memory is of `prefactory sample` on 10,000 and on 100,000 prompts with the echo engine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,8 @@ from factory.recipe import Sampling
 from factory.rows import base_seed
 from factory.sampling.render import renderer_for
 from factory.sampling.verb import Shard, plan
-from factory.stages import alone, models
+from factory.stages import models
 from factory.stages.crew import Crew
-from factory.stages.progress import Silent
 from factory.store import Store, open_store
 from factory.training.starter import StarterSpec, make_starter
 
@@ -297,11 +295,11 @@ def memory(folder: Path, sizes: tuple[int, int]) -> list[Line]:
     for size in sizes:
         place = str(folder / f"echo-{size}")
         # Adding the prompts is another command: its peak is not sampling's.
-        for part in ("--prepare", "--echo"):
-            words = [sys.executable, __file__, part, place, "--largest", str(size)]
-            said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        words = [sys.executable, __file__, "--prepare", place, "--largest", str(size)]
+        subprocess.run(words, check=True, capture_output=True)
+        said = echoed(Path(place), size)
         goal = "" if not lines else f"<= 1.1 of {lines[0][1]:.0f}"
-        lines.append((f"peak MiB, echo engine, {size} prompts", float(said), goal))
+        lines.append((f"peak MiB, echo engine, {size} prompts", said, goal))
     return lines
 
 
@@ -314,22 +312,26 @@ def prepare(folder: Path, size: int) -> None:
     add_prompts(store, folder / "pool.jsonl", pool="p", run_id="r", gate=0.0, dev=0.0)
 
 
-def echo(folder: Path, size: int) -> None:
-    """Sample the pool twice a prompt and print the peak resident memory in MiB."""
-    store = open_store(folder / "ws")
-    told = alone.sample(
-        store, model=str(folder / "model"), pools=[], recipe=None, n=2, limit=None, split="train",
-        overrides=["sampling.engine=echo", "sampling.max_tokens=32"], progress=Silent(),
-    )  # fmt: skip
-    if told["added"] != 2 * size:
-        raise RuntimeError(f"{told['added']} completions of {2 * size}")
-    print(peak_mib())
+_COMMAND = """
+import atexit, re
+from factory.__main__ import main
+# ru_maxrss would carry over what the parent had.
+status = lambda: open("/proc/self/status").read()
+atexit.register(lambda: print(re.search(r"VmHWM:\\s+(\\d+)", status())[1]))
+main()
+"""
 
 
-def peak_mib() -> float:
-    """Peak resident memory; ru_maxrss would carry over what the parent had when it forked."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
+def echoed(folder: Path, size: int) -> float:
+    """Type `prefactory sample`, twice a prompt; returns its peak resident memory in MiB."""
+    words = [sys.executable, "-c", _COMMAND, "sample", "--workspace", str(folder / "ws"),
+             "--model", str(folder / "model"), "--n", "2", "--set", "sampling.engine=echo",
+             "--set", "sampling.max_tokens=32", "--json"]  # fmt: skip
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    told, _, peak = said.rstrip().rpartition("\n")
+    if json.loads(told)["added"] != 2 * size:
+        raise RuntimeError(told)
+    return int(peak) / 1024
 
 
 def cleaning(folder: Path, *, prompts: int) -> list[Line]:
@@ -410,14 +412,11 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="where distilabel's environment is or goes")
     parser.add_argument("--bare", help=argparse.SUPPRESS)
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--echo", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare:
         return bare(given.bare)
     if given.prepare:
         return prepare(given.prepare, given.largest)
-    if given.echo:
-        return echo(given.echo, given.largest)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = {"n": given.samples, "max_tokens": given.max_tokens}

@@ -179,6 +179,7 @@ def load_tokenizer(model_dir: Path) -> Any:
 
 
 _importing = threading.Lock()
+_WORDS_KEPT = 128
 
 
 def _load_tokenizer(model_dir: Path) -> Any:
@@ -192,4 +193,17 @@ def _load_tokenizer(model_dir: Path) -> Any:
         from transformers import PreTrainedTokenizerFast as Tokenizer
     else:
         from transformers import AutoTokenizer as Tokenizer
-    return Tokenizer.from_pretrained(str(model_dir), local_files_only=True, trust_remote_code=False)
+    found = Tokenizer.from_pretrained(
+        str(model_dir), local_files_only=True, trust_remote_code=False
+    )
+    _keep_few_words(found)
+    return found
+
+
+def _keep_few_words(tokenizer: Any) -> None:
+    """Without a pre-tokenizer a whole prompt is one "word", and the last 10,000 would be kept."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and backend.pre_tokenizer is None:
+        resize = getattr(backend.model, "_resize_cache", None)
+        if resize is not None:
+            resize(_WORDS_KEPT)

@@ -28,7 +28,7 @@ from factory.sampling.base import Sampler
 from factory.sampling.identity import ModelIdentity, context_length
 from factory.sampling.render import renderer_for
 from factory.sampling.requests import Sampled
-from factory.sampling.shards import Ask, Shard, Wanted, asks_of, request_id
+from factory.sampling.shards import Ask, Asked, Shard, Wanted, asks_of, request_id
 from factory.sampling.thinking import Divider, Said, divider_for
 from factory.store import Store
 
@@ -197,8 +197,8 @@ class _Maker:
             "shard", [self.model_id, self.params.params_id, self.seed, self.context, what]
         )
         return Shard(
-            shard_id, self.model_id, self.model_dir, self.params, self.seed, self.context, wanted,
-            round,
+            shard_id, self.model_id, self.model_dir, self.params, self.seed, self.context,
+            Asked(wanted), round,
         )  # fmt: skip
 
     def _completion_id(self, prompt_id: str, sample_idx: int) -> str:

@@ -43,8 +43,6 @@ def sample(
     progress: Progress,
 ) -> dict[str, Any]:
     """Sample a model on the prompts of some pools, sorted by id."""
-    from factory.sampling.verb import plan
-
     settings, seed = _sampling(store, recipe, overrides)
     # A raised budget goes on with the same run: what it spent stays spent.
     kept = [o for o in overrides if not o.removeprefix("sampling.").startswith("budget_usd=")]
@@ -54,24 +52,45 @@ def sample(
     }  # fmt: skip
     with run_by_hand(store, "sample", words) as run_id:
         model_id = models.find(store, model, kind="policy", run_id=run_id)
-        path = models.parts(models.check_unchanged(store, model_id))[0]
         prompt_ids = _prompts(store, pools=pools, split=split, limit=limit)
-        asked = waves.grouped(
-            waves.variety_of(store, settings), prompt_ids, model_id=model_id, seed=seed,
-            n=n or settings.n,
+        prompts = len(prompt_ids)
+        shards = _planned(
+            store, prompt_ids, settings, n=n or settings.n, model_id=model_id, seed=seed,
+            run_id=run_id,
         )  # fmt: skip
-        shards: list[Shard] = []
-        for (params, count), ids in asked.items():
-            draw = {
-                "model_id": model_id, "params_id": params.params_id, "seed": seed, "n": count,
-                "prompt_ids": ids,
-            }  # fmt: skip
-            shards += plan(
-                store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
-                max_model_len=settings.context, run_id=run_id,
-            )  # fmt: skip
+        del prompt_ids  # the shards have them packed
         added = _sample(store, shards, settings, run_id=run_id, progress=progress)
-    return {"model_id": model_id, "prompts": len(prompt_ids), "run_id": run_id, "added": added}
+    return {"model_id": model_id, "prompts": prompts, "run_id": run_id, "added": added}
+
+
+def _planned(
+    store: Store,
+    prompt_ids: Sequence[str],
+    settings: Sampling,
+    *,
+    n: int,
+    model_id: str,
+    seed: int,
+    run_id: str,
+) -> list[Shard]:
+    """The shards that these prompts still lack of a model."""
+    from factory.sampling.verb import plan
+
+    path = models.parts(models.check_unchanged(store, model_id))[0]
+    asked = waves.grouped(
+        waves.variety_of(store, settings), prompt_ids, model_id=model_id, seed=seed, n=n
+    )
+    shards: list[Shard] = []
+    for (params, count), ids in asked.items():
+        draw = {
+            "model_id": model_id, "params_id": params.params_id, "seed": seed, "n": count,
+            "prompt_ids": ids,
+        }  # fmt: skip
+        shards += plan(
+            store, draws=[draw], params=params, model_dir=path, shard_size=settings.shard,
+            max_model_len=settings.context, run_id=run_id,
+        )  # fmt: skip
+    return shards
 
 
 def _sample(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from factory.store.known import Hashes
@@ -27,6 +29,9 @@ ROW_GROUP = 32_768
 
 SORTED_FROM = 4 * ROW_GROUP
 """Rows from which on a commit is sorted by bucket: with fewer, a reader has little to skip."""
+
+AT_ONCE = 8192
+"""Rows of a look-up in memory at a time."""
 
 _engines: dict[int, duckdb.DuckDBPyConnection] = {}
 
@@ -100,6 +105,38 @@ def held_among(place: Place, files: list[str], key: str, ids: list[str]) -> set[
             f'select distinct id from wanted semi join t on t."{key}" = wanted.id'
         ).fetchall()
         return {row[0] for row in found}
+
+
+def values_of(
+    place: Place, files: Iterable[str], key: str, column: str, ids: Sequence[str]
+) -> dict[str, Any]:
+    """Id -> value of a column for these ids, read in batches that are dropped at once.
+
+    DuckDB would keep a whole row group of text per thread.
+    """
+    wanted = pa.array(ids, pa.string())
+    low, high = min(ids), max(ids)
+    found: dict[str, Any] = {}
+    for name in files:
+        with pq.ParquetFile(
+            name, filesystem=place.fs, pre_buffer=False, buffer_size=1 << 20
+        ) as file:
+            groups = [g for g in range(file.num_row_groups) if _may_hold(file, g, key, low, high)]
+            for batch in file.iter_batches(
+                AT_ONCE, row_groups=groups, columns=[key, column], use_threads=False
+            ):
+                here = pc.is_in(batch.column(key), value_set=wanted)  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
+                kept = batch.filter(here)
+                named, said = kept.column(key).to_pylist(), kept.column(column).to_pylist()
+                found.update(zip(named, said, strict=True))
+    return found
+
+
+def _may_hold(file: pq.ParquetFile, group: int, key: str, low: str, high: str) -> bool:
+    """Whether a row group's smallest and largest id leave room for one of these."""
+    at = file.schema_arrow.get_field_index(key)
+    known = file.metadata.row_group(group).column(at).statistics
+    return known is None or not known.has_min_max or (known.min <= high and known.max >= low)
 
 
 def read_files(place: Place, files: list[str], schema: pa.Schema) -> pa.Table:

@@ -4,10 +4,10 @@ A narrow profile of Delta: append and compact. No partitions (a partition column
 path), no deletion vectors or column mapping (DuckDB reads the files itself and would show deleted
 rows or other names), no overwrite, merge, restore, z-order.
 
-delta-rs never calls fsync, so an acknowledged commit could vanish at a power cut: a data file is
-written and synced by us before it is committed, its log entry and the folders before anyone is
-told. Delta does not refuse the same transaction twice: the check on a fresh table under the lock
-does. A data file's name begins with the hash of its bytes, so that rot can be found.
+delta-rs never calls fsync, so a data file is written and synced by us before it is committed, its
+log entry and the folders before anyone is told. The newest version is what `following` read of the
+log, and Delta does not refuse the same transaction twice: the check on it under the lock does. A
+data file's name begins with the hash of its bytes, so that rot can be found.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ from factory.store.columns import (
     hashes_of_files,
     held_among,
     once_each,
+    values_of,
 )
+from factory.store.following import Newest, entry_of, put_entry
 from factory.store.known import Hashes, KnownIds, twice
 from factory.store.layout import Layout
 from factory.store.log import LiveFile
@@ -47,7 +50,7 @@ CHECKPOINT_EVERY = 100
 TRIES = 5
 
 _CONFIGURATION = {
-    # A dataset manifest may ask for any old version: the log is never cleaned behind our back.
+    # A manifest may ask for any old version: the log is never cleaned behind our back.
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
     "delta.enableExpiredLogCleanup": "false",
@@ -75,7 +78,8 @@ class Lake:
         self._lock: Lock = lock or self._file_lock
         self._known: dict[str, KnownIds] = {}
         self._evolved: set[str] = set()
-        self._opened: dict[str, DeltaTable] = {}
+        self._followed: dict[str, Newest] = {}
+        self._turns = {table: threading.RLock() for table in SCHEMAS}
         self.layout = Layout(self.place)
         self.layout.check()
         if create:
@@ -123,31 +127,37 @@ class Lake:
         except FactoryError:
             raise
         except Exception as broken:
-            raise StoreError(
-                f"lake table {table} cannot be opened: {str(broken).splitlines()[0]}"
-            ) from broken
+            said = str(broken).splitlines()[0]
+            raise StoreError(f"lake table {table} cannot be opened: {said}") from broken
         log.check_protocol(table, opened.protocol())
         return opened
 
-    def _fresh(self, table: str) -> DeltaTable:
-        """The newest version, from what this process read of the log before. Under the lock."""
-        opened = self._opened.pop(table, None)
-        # A last entry that was set aside as torn would leave us ahead of the table.
-        known = opened and self.place.exists(log.entry_name(table, opened.version()))
-        if opened is None or not known:
-            opened = self.open(table)
-        else:
-            with explained(self.place.uri(table)):
-                opened.update_incremental()
-            log.check_protocol(table, opened.protocol())
-        self._opened[table] = opened
-        return opened
+    def _newest(self, table: str) -> Newest:
+        """The newest version, from what this process read of the log before."""
+        with self._turns[table]:
+            known = self._followed.get(table)
+            if known is None or not known.follow(self.place):
+                known = self._followed[table] = self._read(table)
+            return known
+
+    def _read(self, table: str) -> Newest:
+        opened = self.open(table)
+        return Newest(
+            table,
+            opened.version(),
+            {f.name: f for f in _live(opened)},
+            frozenset(field.name for field in opened.schema().fields),
+            lambda shard: opened.transaction_version(shard) is not None,
+        )
 
     def live(self, table: str, *, version: int | None = None) -> list[LiveFile]:
         """The data files of a table at a version. A table not made yet has none."""
-        if version is None and self._is_new(table):
+        if version is not None:
+            return _live(self.open(table, version=version))
+        if self._is_new(table):
             return []
-        return _live(self.open(table, version=version))
+        with self._turns[table]:
+            return self._newest(table).files()
 
     def _is_new(self, table: str) -> bool:
         """Whether this lake was made before the table was invented; one that is gone is not new."""
@@ -155,7 +165,7 @@ class Lake:
         return not there and not self.layout.knows(table)
 
     def files(self, table: str, *, version: int | None = None) -> list[str]:
-        """Paths of the live files of a table, to be read as one explicit list."""
+        """Paths of the live files of a table."""
         return self._full(table, [f.name for f in self.live(table, version=version)])
 
     def _full(self, table: str, names: list[str]) -> list[str]:
@@ -163,7 +173,7 @@ class Lake:
 
     def version(self, table: str) -> int:
         """The newest version of a table."""
-        return self.open(table).version()
+        return self._newest(table).version
 
     def rows(self, table: str) -> int:
         """Rows of a table, from the log alone."""
@@ -173,6 +183,15 @@ class Lake:
         """Which of these ids the table already has."""
         files = self.files(table)
         return held_among(self.place, files, KEYS[table], ids) if files and ids else set()
+
+    def values(self, table: str, column: str, ids: Sequence[str]) -> dict[str, Any]:
+        """Id -> value of a column, for those of these ids that the table has."""
+        if not ids:
+            return {}
+        try:
+            return values_of(self.place, self.files(table), KEYS[table], column, ids)
+        except FileNotFoundError:  # clean-up took a file meanwhile: the list of now has its rows
+            return values_of(self.place, self.files(table), KEYS[table], column, ids)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -198,24 +217,23 @@ class Lake:
             UserError: when there is no room or no permission.
             StoreError: when the commit cannot be made.
         """
-        transaction = Transaction(app_id=f"shard:{shard}", version=1)
+        once = f"shard:{shard}"
         # Rows are almost always new: their file is made while that is being found out, and while
         # others hold the lock.
         with draft(self.place, table, data) as file, self._lock(table):
-            fresh = self._ready(table)
-            if fresh.transaction_version(transaction.app_id) is not None:
+            if self._ready(table).holds(once):
                 return 0
-            new, hashes = self._new_rows(table, fresh, data) if unique else (data, None)
+            new, hashes = self._new_rows(table, data) if unique else (data, None)
             if new.num_rows == 0:
                 return 0
             added = self._add(table, new, file if new is data else None)
             try:
-                self._commit(table, fresh, added, transaction=transaction)
+                self._commit(table, added, shard=once)
             except FactoryError:
                 self._forget(table, added)
                 raise
             if hashes is not None:
-                self._known[table].add([action.path for action in added], hashes)
+                self._known[table].add([file.name for file in added], hashes)
         return new.num_rows
 
     def swap(self, table: str, gone: Iterable[LiveFile], data: pa.Table) -> bool:
@@ -226,44 +244,41 @@ class Lake:
         """
         gone = list(gone)
         with draft(self.place, table, data, whole=True) as file:
-            added = self._add(table, data, file, keeps_rows=True)
-        now = int(time.time() * 1000)
-        removes = [RemoveAction(f.name, False, now, size=f.size, partition_values={}) for f in gone]
+            added = self._add(table, data, file)
         with self._lock(table):
-            fresh = self.open(table)
             # Delta itself accepts that a file is removed twice; its rows would be there twice.
-            if not set(gone) <= set(_live(fresh)):
+            if not set(gone) <= set(self.live(table)):
                 self._forget(table, added)
                 return False
-            self._commit(table, fresh, [*removes, *added])
+            self._commit(table, added, gone=gone)
         return True
 
-    def _ready(self, table: str) -> DeltaTable:
+    def _ready(self, table: str) -> Newest:
         """The table, fresh, with every column this program knows. Call it under the lock."""
         if self._is_new(table):
             self._create(table)
-        fresh = self._fresh(table)
+        fresh = self._newest(table)
         if table not in self._evolved:
-            there = {field.name for field in fresh.schema().fields}
             wanted = DeltaSchema.from_arrow(SCHEMAS[table])
-            lacking: list[Field] = [f for f in wanted.fields if f.name not in there]
-            if there != {field.name for field in wanted.fields}:
+            lacking: list[Field] = [f for f in wanted.fields if f.name not in fresh.columns]
+            if fresh.columns ^ {f.name for f in wanted.fields}:
                 self.layout.mix(table)
             if lacking:
-                fresh.alter.add_columns(lacking, post_commithook_properties=_HOOKS)
-                fresh = self.open(table)
-                self._settle(table, fresh.version() - 1)
+                opened = self.open(table)
+                opened.alter.add_columns(lacking, post_commithook_properties=_HOOKS)
+                self._settle(table, fresh.version)
+                fresh = self._newest(table)
             self._evolved.add(table)
         return fresh
 
-    def _new_rows(self, table: str, fresh: DeltaTable, data: pa.Table) -> tuple[pa.Table, Hashes]:
+    def _new_rows(self, table: str, data: pa.Table) -> tuple[pa.Table, Hashes]:
         key = KEYS[table]
         hashes = hashes_of(data.column(key))
         if twice(hashes):
             data = once_each(data, key)
             hashes = hashes_of(data.column(key))
         known = self._known.setdefault(table, KnownIds())
-        names = [f.name for f in _live(fresh)]
+        names = [f.name for f in self.live(table)]
         known.follow(names, lambda new: hashes_of_files(self.place, self._full(table, new), key))
         maybe = known.maybe(hashes)
         if not maybe.any():
@@ -273,51 +288,68 @@ class Lake:
         keep = pa.array([identity not in held for identity in data.column(key).to_pylist()])
         return data.filter(keep), hashes[keep.to_numpy(zero_copy_only=False)]
 
-    def _add(
-        self, table: str, data: pa.Table, file: Draft | None, *, keeps_rows: bool = False
-    ) -> list[AddAction]:
-        """The log's actions for these rows: of the files drafted for them, or of new ones."""
+    def _add(self, table: str, data: pa.Table, file: Draft | None) -> list[LiveFile]:
+        """The files of these rows: those drafted for them, or new ones."""
         if file is None:
             with draft(self.place, table, data) as file:
-                return self._add(table, data, file, keeps_rows=keeps_rows)
-        now = int(time.time() * 1000)
-        return [
-            AddAction(w.name, w.size, {}, now, not keeps_rows, json.dumps({"numRecords": w.rows}))
-            for w in file.keep()
-        ]
+                return self._add(table, data, file)
+        return [LiveFile(w.name, w.rows, w.size) for w in file.keep()]
 
-    def _forget(self, table: str, added: list[AddAction]) -> None:
-        for action in added:
-            self.place.delete(f"{table}/{action.path}")
+    def _forget(self, table: str, added: list[LiveFile]) -> None:
+        for file in added:
+            self.place.delete(f"{table}/{file.name}")
 
     def _commit(
         self,
         table: str,
-        fresh: DeltaTable,
-        changes: list[Any],
+        added: list[LiveFile],
         *,
-        transaction: Transaction | None = None,
+        gone: Sequence[LiveFile] = (),
+        shard: str | None = None,
     ) -> None:
         """One durable commit. Call it under the lock."""
+        if not self.place.local:
+            return self._commit_far(table, added, gone=gone, shard=shard)
+        entry = entry_of(added, gone, shard=shard, new_rows=not gone)
+        for _ in range(TRIES):
+            with self._turns[table]:
+                fresh = self._newest(table)
+                if shard is not None and fresh.holds(shard):
+                    return
+                if put_entry(self.place, table, fresh.version + 1, entry):
+                    fresh.take(entry)
+                    break
+        else:
+            raise StoreError(f"a commit to {table} failed: others commit without its lock")
+        if fresh.version % CHECKPOINT_EVERY == 0:
+            self.checkpoint(table)
+
+    def _commit_far(
+        self, table: str, added: list[LiveFile], *, gone: Sequence[LiveFile], shard: str | None
+    ) -> None:
+        """A commit to an object store: delta-rs knows how each of them puts a name once."""
+        now = int(time.time() * 1000)
+        changes: list[AddAction | RemoveAction] = [
+            *(RemoveAction(f.name, not gone, now, size=f.size, partition_values={}) for f in gone),
+            *(AddAction(f.name, f.size, {}, now, not gone, json.dumps({"numRecords": f.rows}))
+              for f in added),
+        ]  # fmt: skip
+        once = [Transaction(app_id=shard, version=1)] if shard else None
+        properties = CommitProperties(app_transactions=once, max_commit_retries=100)
+        fresh = self.open(table)
         before = fresh.version()
-        properties = CommitProperties(
-            app_transactions=[transaction] if transaction else None, max_commit_retries=100
-        )
         for left in reversed(range(TRIES)):
             try:
                 with explained(self.place.uri(table)):
                     fresh.create_write_transaction(
-                        changes,
-                        mode="append",
-                        schema=fresh.schema(),
-                        commit_properties=properties,
-                        post_commithook_properties=_HOOKS,
-                    )
+                        changes, "append", fresh.schema(),
+                        commit_properties=properties, post_commithook_properties=_HOOKS,
+                    )  # fmt: skip
                 break
             except (CommitFailedError, OSError) as failed:
                 fresh = self.open(table)
-                if transaction and fresh.transaction_version(transaction.app_id) is not None:
-                    break  # it was made after all: an object store answered too late
+                if shard and fresh.transaction_version(shard) is not None:
+                    break  # it was made after all: the answer came too late
                 if left == 0:
                     raise StoreError(f"a commit to {table} failed: {failed}") from failed
         self._settle(table, before)
