@@ -12,11 +12,11 @@ import pyarrow as pa
 from factory.errors import BudgetExhausted, FactoryError, RecipeError
 from factory.judging import corrections, render
 from factory.judging.client.batch import Batcher
-from factory.judging.client.calls import Answer, Call, Client, call_of
+from factory.judging.client.calls import Answer, Call, Client, call_of, kept_answer
 from factory.judging.outcomes import Reply, Verdict, failed
 from factory.judging.plan import Task
 from factory.judging.work import Block, Commit, Source, messages_of, read, rows_of
-from factory.store import CallRow, Store
+from factory.store import Store
 
 SHARDS_AT_ONCE = 2
 """While one shard is being committed the next one keeps the endpoint busy."""
@@ -128,8 +128,9 @@ async def _answers(asker: _Asker, calls: Sequence[Call]) -> list[Answer | BaseEx
     asked = [call for call in calls if call.call_id not in kept]
     found = await asker.client.ask_all(asked)
     report = asker.commit.report
-    report.recovered += len(calls) - len(asked)
-    report.paid_calls += sum(isinstance(a, Answer) and a.reply is not None for a in found)
+    answered = [a for a in found if isinstance(a, Answer) and a.reply is not None]
+    report.recovered += len(calls) - len(asked) + sum(a.kept for a in answered)
+    report.paid_calls += sum(not a.kept for a in answered)
     fresh = iter(found)
     return [kept.get(call.call_id) or next(fresh) for call in calls]
 
@@ -144,7 +145,7 @@ async def _recovered(asker: _Asker, call_ids: Sequence[str]) -> dict[str, Answer
     held = [row.call_id for row in known.values() if row.state == "held"]
     if held and not hold:
         await asyncio.to_thread(ledger.resend_held, held)
-    kept = {row.call_id: _kept(row) for row in known.values() if row.state == "done"}
+    kept = {row.call_id: kept_answer(row) for row in known.values() if row.state == "done"}
     if kept:
         asker.charged |= await asyncio.to_thread(_charged, asker.commit.store, list(kept))
     return kept
@@ -161,11 +162,6 @@ def _charged(store: Store, call_ids: list[str]) -> set[str]:
     with store.connect(mentioned_in=sql) as con:
         con.register("wanted", pa.table({"call_id": pa.array(call_ids, pa.string())}))
         return {call_id for (call_id,) in con.execute(sql).fetchall()}
-
-
-def _kept(row: CallRow) -> Answer:
-    reply = Reply.loads(row.response) if row.response else Reply(error="empty_in_ledger")
-    return Answer(reply=reply, cost_microusd=row.cost_microusd, latency_ms=row.latency_ms)
 
 
 def _rows(

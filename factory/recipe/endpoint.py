@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -70,6 +71,12 @@ class Endpoint(Section):
     """Options of the vLLM server that is started here, as `max_model_len: 8192`."""
     start_timeout_s: float = Field(default=900.0, gt=0)
     """How long that server may take to load its weights."""
+
+    @field_validator("revision", mode="before")
+    @classmethod
+    def _word(cls, given: object) -> object:
+        """YAML reads some words as numbers and days."""
+        return str(given) if isinstance(given, int | float | date) else given
 
     @field_validator("base_url")
     @classmethod

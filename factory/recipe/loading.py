@@ -129,20 +129,23 @@ def _expected(where: tuple[Any, ...], error: Any) -> str:
         hidden = error["type"] == "missing" or where[-1:] == ("base_url",)
         given = "" if hidden else f" (given {error['input']!r:.80})"
         return f"{error['msg'].removeprefix('Value error, ')}{given}"
-    valid = sorted(_fields_at(where[:-1]))
+    valid = sorted(fields_at(where[:-1]))
     near = difflib.get_close_matches(str(where[-1]), valid, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(valid)}"
     return f"no such field; {hint}"
 
 
-def _fields_at(path: tuple[Any, ...]) -> set[str]:
+def fields_at(path: tuple[Any, ...], *, of: type[BaseModel] = Recipe) -> set[str]:
     """Names of the fields of the section at a path."""
-    section: Any = Recipe
+    section: Any = of
+    keyed = False
     for part in path:
-        if isinstance(part, int) or not _is_section(section):
+        if keyed or isinstance(part, int) or not _is_section(section):
+            keyed = False  # a name that the user gave, as an endpoint's
             continue
         field = section.model_fields.get(part)
         section = _section_in(field.annotation) if field else None
+        keyed = field is not None and get_origin(field.annotation) is dict
     return set(section.model_fields) if _is_section(section) else set()
 
 

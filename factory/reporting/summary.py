@@ -98,7 +98,8 @@ def status(store: Store) -> list[Table]:
         _table(
             store, "calls", "Paid calls",
             "select endpoint, state, count(*) as calls, sum(attempts) as attempts, "
-            "sum(cost_microusd) / 1e6 as usd, sum(reserve_microusd) / 1e6 as reserved_usd "
+            "sum(cost_microusd) / 1e6 as usd, coalesce(sum(reserve_microusd) filter "
+            "(state in ('sent', 'in_doubt')), 0) / 1e6 as reserved_usd "
             "from calls group by all order by all",
         ),
         _table(

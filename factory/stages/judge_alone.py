@@ -95,7 +95,10 @@ def reparse(
     source = source_for(store, judge, settings)
     words = {"judge": judge, "recipe": recipe, "from": from_judge_id, "set": overrides}
     with run_by_hand(store, "reparse", words) as run_id:
-        found = read_again(store, source, run_id=run_id, from_judge_id=from_judge_id)
+        found = read_again(
+            store, source, run_id=run_id, from_judge_id=from_judge_id,
+            tokenise=models.tokeniser_of_answers(store),
+        )  # fmt: skip
     return {
         "run_id": run_id,
         "judge": judge,
@@ -132,13 +135,7 @@ def _judging(
     if recipe is not None:
         loaded = load(recipe, workspace=store.workspace, overrides=overrides)
         return loaded.judging, loaded.seed
-    given: dict[str, Any] = {"judges": [judge]}
-    for key, value in models.given(overrides):
-        at = given
-        *sections, last = key.removeprefix("judging.").split(".")
-        for section in sections:
-            at = at.setdefault(section, {})
-        at[last] = value
+    given = {"judges": [judge], **models.nested(overrides, section="judging")}
     return models.validated(Judging, given, "judging"), 0
 
 

@@ -319,11 +319,14 @@ def training_devices(
 def _problem(field: str, kind: type[BaseModel], error: Any) -> str:
     import difflib
 
+    from factory.recipe.loading import fields_at
+
     where = ".".join([field, *(str(part) for part in error["loc"])])
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    near = difflib.get_close_matches(str(error["loc"][-1]), kind.model_fields, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(kind.model_fields)}"
+    known = sorted(fields_at(error["loc"][:-1], of=kind))
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
     return f"{where}: no such field; {hint}"
 
 

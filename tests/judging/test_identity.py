@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
 
+from factory.errors import RecipeError
 from factory.judging.reparse import reparse
 from factory.judging.verb import judge, source_for
 from factory.recipe import Endpoint, Recipe
@@ -119,6 +121,34 @@ def test_a_held_call_is_sent_once_its_user_says_so(
     assert (sent.held, sent.made) == (0, 1)
     assert call.call_id != intent.call_id
     dead.close()
+
+
+def test_a_revision_may_look_like_a_number_or_a_day() -> None:
+    def known(word: object) -> str:
+        said = {"base_url": "http://127.0.0.1/v1", "model": "m", "revision": word}
+        return Endpoint.model_validate(said).known_as
+
+    assert (known(2), known(2.5), known("2"), known(date(2026, 11, 20))) == (
+        "m@2", "m@2.5", "m@2", "m@2026-11-20",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["endpoints=foo", "endpoints.main.model=x"], "endpoints was given a value"),
+        (["endpoints.main.revison=x"], "did you mean 'revision'"),
+        (["endpoints.main.price.inpt=1"], "did you mean 'input'"),
+    ],
+)
+def test_a_word_typed_wrongly_by_hand_is_named_with_the_nearest_right_one(
+    store: Store, words: list[str], said: str
+) -> None:
+    from factory.stages.judge_alone import bill
+
+    common: dict[str, Any] = {"recipe": None, "pools": [], "model": None, "limit": 1, "retry": []}
+    with pytest.raises(RecipeError, match=said):
+        bill(store, judge="ultrafeedback", overrides=words, **common)
 
 
 def test_by_hand_another_pace_goes_on_with_the_same_budget() -> None:

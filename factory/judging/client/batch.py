@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from factory.errors import BudgetExhausted, FactoryError, LeaseHeld, Stopped
-from factory.judging.client.calls import Answer, Call, intent_of
+from factory.judging.client.calls import Answer, Call, intent_of, kept_answer
 from factory.judging.client.lines import answers_in, line_of, of_this
 from factory.judging.client.tries import Try, failed_try, result_of
 from factory.judging.client.vendor import Failed, Looked, Vendor
@@ -117,7 +117,7 @@ class Batcher:
         found: dict[str, Answer] = {call_id: Answer(reply=None) for call_id in call_ids}
         for call_id, row in rows.items():
             if row.state == "done" and row.response:
-                found[call_id] = Answer(reply=Reply.loads(row.response))
+                found[call_id] = kept_answer(row)
         return found
 
     # --- one batch ---------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from factory.judging.client.wire import Answered, Broken, Wire
 from factory.judging.outcomes import Reply
 from factory.recipe import Endpoint
 from factory.rows import content_id
-from factory.store import CallIntent, Ledger
+from factory.store import CallIntent, CallRow, Ledger
 from factory.store.journal import Journal
 
 FIRST_CONTACT_TRIES = 3
@@ -90,6 +90,16 @@ class Answer:
     """None when another process has the call, or its fate is unknown and it is held."""
     cost_microusd: int = 0
     latency_ms: float | None = None
+    kept: bool = False
+    """Taken from the ledger: another process, or an earlier one, asked and paid."""
+
+
+def kept_answer(row: CallRow) -> Answer:
+    """The answer of a call that is done, with what it cost whoever asked."""
+    reply = Reply.loads(row.response) if row.response else Reply(error="empty_in_ledger")
+    return Answer(
+        reply=reply, cost_microusd=row.cost_microusd, latency_ms=row.latency_ms, kept=True
+    )
 
 
 class Client:
@@ -372,4 +382,4 @@ class Client:
         row = (await self._journal.calls([call_id])).get(call_id)
         if row is None or row.state != "done" or row.response is None:
             return Answer(reply=None)
-        return Answer(reply=Reply.loads(row.response), latency_ms=row.latency_ms)
+        return kept_answer(row)
