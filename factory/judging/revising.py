@@ -29,17 +29,29 @@ join prompts p on p.prompt_id = c.prompt_id
 semi join wanted w on w.completion_id = c.completion_id
 """
 _CHILDREN = """
-select c.completion_id
+select c.completion_id, c.revises_id, c.text_hash
 from completions c
 semi join wanted w on w.completion_id = c.revises_id
-where c.params_id = $params_id
+where list_contains($params_ids, c.params_id)
 order by 1
+"""
+
+_VERSIONS = """
+select distinct judge_id, parser
+from judgements
+where judge = $judge and judge_sha = $sha and judge_model_id is not distinct from $model
+  and parser is not null
+order by judge_id
 """
 
 
 def params_id_of(source: Source) -> str:
     """The row of `params` of a judge's revisions: how they were written is who wrote them."""
-    return content_id("params", {"revised_by": source.judge_id})
+    return _params_id(source.judge_id)
+
+
+def _params_id(judge_id: str) -> str:
+    return content_id("params", {"revised_by": judge_id})
 
 
 def add(
@@ -49,10 +61,13 @@ def add(
     source: Source,
     run_id: str,
     tokenise: Tokenise | None = None,
+    beside: Sequence[str] = (),
 ) -> int:
     """Append the revisions that some judgements hold; returns how many are new.
 
-    A revision that repeats the answer to the letter is none.
+    A revision that repeats the answer to the letter is none. What another version of the parser
+    read in the same reply is a candidate already; `beside` are further judge ids of which that is
+    so.
     """
     found = {
         str(row["judgement_id"]): (row, parts[1])
@@ -61,21 +76,36 @@ def add(
     }
     if not found:
         return 0
-    parents = _parents(store, [str(row["completion_id"]) for row, _ in found.values()])
-    name = next(iter(found.values()))[0]["model_reported"] or source.judge.name
-    model_id = content_id("model-recorded", name)
-    made = [
-        _completion(row, storable(text), parents[row["completion_id"]], source, model_id, tokenise)
-        for row, text in found.values()
-        if text_hash(storable(text)) != parents[row["completion_id"]]["text_hash"]
-    ]
+    ids = sorted({str(row["completion_id"]) for row, _ in found.values()})
+    parents = _parents(store, ids)
+    others = [*versions_of(store, source), *beside]
+    known = {(row["revises_id"], row["text_hash"]) for row in _children(store, ids, others)}
+    made: list[dict[str, object]] = []
+    models: dict[str, str] = {}
+    for row, text in found.values():
+        parent = parents.get(str(row["completion_id"]))
+        said = text_hash(storable(text))
+        if parent is None or said == parent["text_hash"]:
+            continue
+        if (row["completion_id"], said) in known:
+            continue
+        # An endpoint may answer with several models: each revision is of the one that wrote it.
+        name = str(row["model_reported"] or source.judge.name)
+        models[name] = content_id("model-recorded", name)
+        made.append(_completion(row, storable(text), parent, source, models[name], tokenise))
     if not made:
         return 0
-    said = {"revised_by": source.judge_id, "judge": source.judge.name, "model": name}
-    params = {"params_id": params_id_of(source), "json": json.dumps(said)}
-    store.append("params", [params], run_id=run_id)
-    model = {"model_id": model_id, "name": name, "kind": "judge"}
-    store.append("models", [model], run_id=run_id)
+    params = {"revised_by": source.judge_id, "judge": source.judge.name}
+    if len(models) == 1:
+        params["model"] = next(iter(models))
+    store.append(
+        "params", [{"params_id": params_id_of(source), "json": json.dumps(params)}], run_id=run_id
+    )
+    store.append(
+        "models",
+        [{"model_id": i, "name": name, "kind": "judge"} for name, i in sorted(models.items())],
+        run_id=run_id,
+    )
     return store.append("completions", made, run_id=run_id)
 
 
@@ -122,9 +152,38 @@ def _parents(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def children(store: Store, source: Source, completion_ids: Sequence[str]) -> list[str]:
-    """Ids of this judge's revisions of these completions."""
-    found = _select(store, _CHILDREN, completion_ids, params_id=params_id_of(source))
-    return [str(i) for i in found.column("completion_id").to_pylist()]
+    """Ids of this judge's revisions of these completions, by whatever version of its parser."""
+    found = _children(store, completion_ids, [source.judge_id, *versions_of(store, source)])
+    return [str(row["completion_id"]) for row in found]
+
+
+def versions_of(store: Store, source: Source) -> list[str]:
+    """Ids under which other versions of the parser read answers to the very same questions.
+
+    The same file and model are not enough: an endpoint's own options (a temperature, an effort)
+    make another judge, whose answers are not this one's.
+    """
+    wanted = {
+        "judge": source.judge.name,
+        "sha": source.judge.sha,
+        "model": source.endpoint.known_as if source.endpoint else None,
+    }
+    return [
+        row["judge_id"]
+        for row in store.rows(_VERSIONS, wanted)
+        if row["parser"] != source.judge.parser
+        and row["judge_id"]
+        == source.judge.identity(wanted["model"] or "", source.options, parser=row["parser"])
+    ]
+
+
+def _children(
+    store: Store, completion_ids: Sequence[str], judge_ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    if not judge_ids:
+        return []
+    params_ids = [_params_id(judge_id) for judge_id in judge_ids]
+    return _select(store, _CHILDREN, completion_ids, params_ids=params_ids).to_pylist()
 
 
 def _select(store: Store, sql: str, ids: Sequence[str], **params: object) -> pa.Table:

@@ -63,6 +63,7 @@ def _asking(store: Store, judge: Judge, judging: Judging) -> Source:
         endpoint_name=endpoint,
         model=directory,
         model_id=served.model,
+        options=options,
     )
 
 

@@ -183,6 +183,25 @@ def test_a_panel_of_comparing_judges_decides_pairs(
     assert [w["p"] for w in won] == [pytest.approx(0.75)]
 
 
+def test_one_order_of_two_is_no_verdict_on_a_pair_until_the_other_is_there(store: Store) -> None:
+    """The other order's call may be held, or not made yet: alone it carries the position's bias."""
+    from factory.judging import files
+    from factory.judging.panels.deciding import matches_of
+    from factory.judging.work import source_of
+
+    def said(first: str, second: str, p: float) -> dict[str, Any]:
+        return {"completion_ids": [first, second], "p_first": p, "status": "ok"}
+
+    both = source_of(files.load("pairwise"))
+    assert matches_of(both, [said("a", "b", 1.0)], {"a", "b"}) == {("a", "b"): None}
+    assert matches_of(both, [said("b", "a", 1.0)] * 2, {"a", "b"}) == {("a", "b"): None}
+    heard = [said("a", "b", 1.0), said("b", "a", 0.5)]
+    assert matches_of(both, heard, {"a", "b"}) == {("a", "b"): 0.75}
+    text = (Path(__file__).parents[2] / "judges" / "pairwise.md").read_text()
+    once = source_of(files.read(text.replace("orders: both", "orders: one"), name="once", sha="1"))
+    assert matches_of(once, [said("b", "a", 1.0)], {"a", "b"}) == {("a", "b"): 0.0}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

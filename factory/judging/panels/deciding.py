@@ -185,7 +185,7 @@ def _decided(
     kinds = {m.judge.front.kind for m in source.members}
     said = {m.judge.name: [r for r in rows if r["judge_id"] == m.judge_id] for m in source.members}
     if kinds == {"pairwise"} and spec.rule not in RELATIVE - {"first_decisive"}:
-        yield from _pairs(spec, voices, said, set(ids))
+        yield from _pairs(source, rows, voices, said, set(ids))
         return
     scores = {m.judge.name: scores_of(m, said[m.judge.name], set(ids)) for m in source.members}
     for i, verdict in decide(spec, voices, scores, ids).items():
@@ -223,12 +223,15 @@ def lineage_of(
 
 
 def _pairs(
-    spec: Panel,
+    source: Source,
+    rows: Rows,
     voices: Sequence[Member],
     said: Mapping[str, Sequence[Mapping[str, Any]]],
     ids: set[str],
 ) -> Iterator[Decision]:
-    matches = {name: matches_of(rows, ids) for name, rows in said.items()}
+    spec = source.judge.front.panel
+    assert spec is not None
+    matches = matches_by_member(source, rows, ids)
     for pair in sorted({pair for found in matches.values() for pair in found}):
         heard = {name: p for name, found in matches.items() if (p := found.get(pair)) is not None}
         yield pair, decide_pair(spec, voices, heard), pair_lineage(heard, said, pair)
@@ -247,10 +250,25 @@ def pair_lineage(
     }
 
 
+def matches_by_member(
+    source: Source, rows: Rows, ids: set[str]
+) -> dict[str, dict[tuple[str, str], float | None]]:
+    """What each member of a panel said of pairs, by its name."""
+    return {
+        m.judge.name: matches_of(m, [r for r in rows if r["judge_id"] == m.judge_id], ids)
+        for m in source.members
+    }
+
+
 def matches_of(
-    rows: Iterable[Mapping[str, Any]], ids: set[str]
+    member: Source, rows: Iterable[Mapping[str, Any]], ids: set[str]
 ) -> dict[tuple[str, str], float | None]:
-    """Lower id, higher id -> P(the lower is better), orders combined; None where one failed."""
+    """Lower id, higher id -> P(the lower is better), orders combined; None where one is lacking.
+
+    An order that failed is lacking, and so is one that is not there yet (its call is held, or the
+    run ended between the two): half a verdict carries the judge's position bias in full.
+    """
+    asked = 2 if member.judge.front.orders == "both" else 1
     orders: dict[tuple[str, str], dict[bool, list[float | None]]] = {}
     for row in rows:
         if len(row["completion_ids"]) != 2 or not ids.issuperset(row["completion_ids"]):
@@ -266,7 +284,7 @@ def matches_of(
         # Replicates: a failed one is made good by another of the same order, not of the other.
         means = [_mean([p for p in ps if p is not None]) for ps in by_order.values()]
         known = [m for m in means if m is not None]
-        found[pair] = _mean(known) if len(known) == len(means) else None
+        found[pair] = _mean(known) if asked <= len(known) == len(means) else None
     return found
 
 
@@ -274,7 +292,7 @@ def scores_of(member: Source, rows: Sequence[Mapping[str, Any]], ids: set[str]) 
     """The member's score of each completion: means over replicates, orders, then aspects."""
     if member.judge.front.kind == "pairwise":
         wins: dict[str, list[float]] = defaultdict(list)
-        for (low, high), p in matches_of(rows, ids).items():
+        for (low, high), p in matches_of(member, rows, ids).items():
             if p is not None:
                 wins[low].append(p)
                 wins[high].append(1 - p)

@@ -245,7 +245,7 @@ def _undecided(
     k: int, prompt: Mapping[str, Any], rows: Rows, source: Source
 ) -> Iterator[tuple[str, str]]:
     member, wanted = source.members[k], _spec(source).decisive
-    for pair, p in deciding.matches_of(_of(member, rows), set(prompt["ids"])).items():
+    for pair, p in deciding.matches_of(member, _of(member, rows), set(prompt["ids"])).items():
         if p is None or abs(p - 0.5) <= wanted + needs.CLOSE:
             yield pair
 
@@ -289,7 +289,7 @@ def _means(prompt: Mapping[str, Any], rows: Rows, source: Source) -> Iterator[De
 
 def _decided_pairs(prompt: Mapping[str, Any], rows: Rows, source: Source) -> Iterator[Decision]:
     ids, said = set(prompt["ids"]), _by_name(source, rows)
-    found = {name: deciding.matches_of(about, ids) for name, about in said.items()}
+    found = deciding.matches_by_member(source, rows, ids)
     last = source.members[-1].judge.name
     for pair in sorted({pair for matches in found.values() for pair in matches}):
         heard = {name: p for name, matches in found.items() if (p := matches.get(pair)) is not None}
