@@ -63,15 +63,8 @@ def held_out(
 ) -> HeldOut:
     """Scores of a model's completions of these gate prompts, `samples` of each.
 
-    Args:
-        store: where they are.
-        model_id: whose completions.
-        params_id: what they were sampled with.
-        seed: likewise.
-        judge: whose scores.
-        units: prompt_id -> the unit that it is, where a conversation's turn is a prompt of its own.
-        samples: of each prompt.
-        unreached: units that the model could not be asked.
+    `units` says of each prompt which unit it is, since a conversation's turn is a prompt of its
+    own; `unreached` are units that the model could not be asked.
 
     Raises:
         UserError: when a prompt is not in the gate split, when no completion is scored, or when
@@ -102,6 +95,16 @@ def held_out(
     scores: dict[str, list[float]] = defaultdict(list)
     for prompt_id, score, _, _ in found:
         scores[units[prompt_id]].append(score)
+    _require_later_turns(scores, units, judge=judge, model_id=model_id)
+    scores |= {unit: [] for unit in unreached}
+    lengths = [row[2] for row in found]
+    return HeldOut(scores=scores, mean_length=sum(lengths) / len(lengths))
+
+
+def _require_later_turns(
+    scores: Mapping[str, object], units: Mapping[str, str], *, judge: str, model_id: str
+) -> None:
+    """Refuse a judge that scores first turns alone: the rest of what was sampled is for nothing."""
     later = {unit for prompt_id, unit in units.items() if unit != prompt_id}
     if later and not later & scores.keys():
         raise UserError(
@@ -109,9 +112,6 @@ def held_out(
             "conversation: it cannot judge conversations",
             next="--set gate.judge=NAME, a judge that needs no reference  # or sampling.turns=1",
         )
-    scores |= {unit: [] for unit in unreached}
-    lengths = [row[2] for row in found]
-    return HeldOut(scores=scores, mean_length=sum(lengths) / len(lengths))
 
 
 def record_starter(

@@ -54,6 +54,15 @@ def call_id_of(
     return content_id("sample-call", [model_id, request.prompt_token_ids, params.params_id, asked])
 
 
+def most_read(request: SampleRequest, *, chat: bool) -> int:
+    """Tokens of a prompt at most; a chat is read by the server's own tokenizer and template."""
+    if not chat:
+        return len(request.prompt_token_ids)
+    # No tokenizer makes more tokens than a text has bytes; a template adds a few a message.
+    texts = [str(m.get("content", "")).encode("utf-8", "replace") for m in request.messages]
+    return max(len(request.prompt_token_ids), sum(map(len, texts))) + 16 * len(texts) + 64
+
+
 class PaidCalls:
     """One account's calls, for the coroutines of one event loop. Close it: that writes the rest."""
 

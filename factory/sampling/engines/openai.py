@@ -38,7 +38,7 @@ from factory.rows import SamplingParams
 from factory.sampling.answers import kept
 from factory.sampling.endpoints import Endpoint, Endpoints
 from factory.sampling.faults import EngineClosed
-from factory.sampling.paid import UNPRICED, Call, PaidCalls, call_id_of
+from factory.sampling.paid import UNPRICED, Call, PaidCalls, call_id_of, most_read
 from factory.sampling.render import Renderer
 from factory.sampling.requests import Account, Sampled, SampleRequest, Terms
 from factory.sampling.text import decoded, stop_tokens
@@ -237,7 +237,7 @@ class OpenAISampler:
             call_id=call_id_of(
                 self._paid.model_id, request, params, j=j, n=1 if chat else request.n
             ),
-            tokens_in=_most_read(request, chat=chat),
+            tokens_in=most_read(request, chat=chat),
             tokens_out=n * params.max_tokens,
             keep=keep,
         )
@@ -386,15 +386,6 @@ def _sent(params: SamplingParams, *, extended: bool) -> dict[str, Any]:
         return body | more
     usual = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
     return body | {name: value for name, value in more.items() if value != usual[name]}
-
-
-def _most_read(request: SampleRequest, *, chat: bool) -> int:
-    """Tokens of a prompt at most; a chat is read by the server's own tokenizer and template."""
-    if not chat:
-        return len(request.prompt_token_ids)
-    # No tokenizer makes more tokens than a text has bytes; a template adds a few a message.
-    texts = [str(m.get("content", "")).encode("utf-8", "replace") for m in request.messages]
-    return max(len(request.prompt_token_ids), sum(map(len, texts))) + 16 * len(texts) + 64
 
 
 def _malformed(endpoint: Endpoint | None) -> UserError:
