@@ -87,6 +87,7 @@ def check_settings(recipe: Recipe, *, workspace: Path) -> None:
         if name != PLAIN:
             rooms.read(PRINCIPLES, name, suffix=".md", workspace=workspace)
     check_gate_judge(recipe, workspace=workspace)
+    check_adaptive_judge(recipe, workspace=workspace)
     making.check_pools(recipe, workspace=workspace)
     pairing = recipe.pairing
     load_strategy(pairing.strategy, workspace=workspace, kind="pairs").values(pairing.params)
@@ -115,6 +116,23 @@ def check_gate_judge(recipe: Recipe, *, workspace: Path) -> None:
             f"gate.judge: {recipe.gate_judge!r} is {kind}; the gate needs a verifier or a "
             "pointwise judge, whose scores of two models can be compared",
             next="--set gate.judge=NAME",
+        )
+
+
+def check_adaptive_judge(recipe: Recipe, *, workspace: Path) -> None:
+    """Adaptive sampling holds later answers against those that are scored already.
+
+    A panel that asks question after question scores an answer by what was asked until its prompt
+    was settled, and gives what it put out no score: answers of two waves would not compare.
+    """
+    from factory.judging.files import load as load_judge
+
+    panel = load_judge(recipe.pair_judge, workspace=workspace).front.panel
+    if recipe.sampling.adaptive and panel is not None and panel.in_turn and panel.rule == "mean":
+        raise RecipeError(
+            f"sampling.adaptive: {recipe.pair_judge!r} asks each prompt as many questions as its "
+            "pair needs, so scores of answers that come later do not compare with those before",
+            next=f"--set pairing.judge={panel.members[0]}, or a panel with rule: first_decisive",
         )
 
 

@@ -16,9 +16,9 @@ from factory.judging.panels import needs
 from factory.judging.preview import preview
 from factory.judging.verb import Report, judge, without_members
 from factory.pairing import Scope, build_pairs
-from factory.recipe import load
+from factory.recipe import Recipe, load
 from factory.recipe.model import Judging
-from factory.stages.plan import check_gate_judge
+from factory.stages.plan import check_adaptive_judge, check_gate_judge
 from factory.store import Store
 
 Fill = Callable[..., list[str]]
@@ -368,6 +368,23 @@ def test_a_panel_that_asks_what_a_pair_needs_is_no_judge_for_the_gate(store: Sto
     )
     with pytest.raises(RecipeError, match="asks no more than a pair needs"):
         check_gate_judge(recipe, workspace=store.workspace)
+
+
+def test_a_panel_that_ends_prompts_early_is_no_judge_of_answers_that_come_later(
+    store: Store,
+) -> None:
+    _write(store, "sparing", _panel("mean", "ultrafeedback"))
+    _write(store, "cascading", _panel("first_decisive", "safety", "ultrafeedback"))
+
+    def recipe(panel: str, *more: str) -> Recipe:
+        names = [f'judging.judges=["{panel}", "ultrafeedback"]', f"pairing.judge={panel}"]
+        return load("llm-judge", overrides=[*names, "gate.judge=ultrafeedback", *more])
+
+    adaptive = ("sampling.n=2", "sampling.adaptive.up_to=8")
+    with pytest.raises(RecipeError, match="do not compare with those before"):
+        check_adaptive_judge(recipe("sparing", *adaptive), workspace=store.workspace)
+    check_adaptive_judge(recipe("sparing"), workspace=store.workspace)
+    check_adaptive_judge(recipe("cascading", *adaptive), workspace=store.workspace)
 
 
 @pytest.mark.parametrize(
