@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+from factory.errors import UserError
+
 if TYPE_CHECKING:
     from factory.recipe import Price
     from factory.store import Ledger
@@ -24,6 +26,20 @@ class SampleRequest:
     seed: int
     messages: tuple[Mapping[str, str], ...] = ()
     """What the ids were rendered from, for servers that take no ids."""
+
+    def told(self) -> list[Mapping[str, str]]:
+        """The messages, for a server that takes no ids.
+
+        Raises:
+            UserError: when it was never messages, as the beginning of a user's turn.
+        """
+        if not self.messages:
+            raise UserError(
+                "the server is told messages, and what is asked has none: it goes on from the "
+                "model's own template",
+                next="--set sampling.settings.api=completions  # or another maker or engine",
+            )
+        return list(self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

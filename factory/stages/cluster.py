@@ -124,6 +124,11 @@ def pool(
         ) from missing
     given = dict(settings.settings)
     address = str(given.pop("address", "auto"))
+    if given.get("engine") == "ray":
+        raise UserError(
+            "sampling.settings.engine is ray, which is no engine of a node",
+            next="--set sampling.settings.engine=vllm",
+        )
     inner = settings.model_copy(
         update={"engine": str(given.pop("engine", "auto")), "settings": given, "workers": 1}
     )

@@ -175,13 +175,25 @@ def _train_starter(run: Run) -> Path:
 
 
 def _references(run: Run, policy: str) -> dict[str, int]:
-    """model_id of every reference -> answers a prompt; the policy is no reference for itself."""
+    """model_id of every reference -> answers a prompt; the policy is no reference for itself.
+
+    Raises:
+        UserError: when two of them are the same model, of which one would answer for both.
+    """
     found: dict[str, int] = {}
+    names: dict[str, str] = {}
     for reference in run.recipe.sampling.references:
         path = models.locate(reference.model)
         model_id = models.register(
             run.store, path, kind="reference", name=reference.name, run_id=run.run_id
         )
+        if model_id in names:
+            raise UserError(
+                f"sampling.references: {names[model_id]} and {reference.name} are the same model, "
+                f"{model_id}",
+                next="take one of them out of the recipe, and give the other its n",
+            )
+        names[model_id] = reference.name
         found[model_id] = reference.n
     found.pop(policy, None)
     return found

@@ -106,6 +106,16 @@ def test_without_a_cluster_the_command_that_starts_one_is_named(
     crew.close()
 
 
+def test_a_cluster_is_no_engine_of_its_own_nodes(
+    store: Store, tmp_path: Path, add_prompts: Callable[..., list[str]], model_dir: Path
+) -> None:
+    settings = Sampling(engine="ray", settings={"engine": "ray"})
+    crew = Crew(store, settings, run_id="r", log=lambda name: tmp_path / name, note=print)
+    with pytest.raises(UserError, match=r"settings\.engine is ray"):
+        crew.sample(shards_of(store, model_dir, add_prompts("hello"))[0])
+    crew.close()
+
+
 def test_the_cluster_engine_opens_no_model_here(model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model of this process"):
         open_sampler("ray", model_dir, log=tmp_path / "log")

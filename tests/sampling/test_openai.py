@@ -348,6 +348,16 @@ def test_a_batch_that_comes_while_it_closes_is_refused_and_never_waits(
 # --- what the user has to mend --------------------------------------------------------------------
 
 
+def test_a_server_that_is_told_messages_is_never_asked_without_any(
+    model_dir: Path, log: Path
+) -> None:
+    turn = SampleRequest("p", [BOS, USER], 0, 1, 0)
+    with Server(vllm=False) as server, opened(model_dir, log, server.url) as sampler:
+        with pytest.raises(UserError, match="what is asked has none"):
+            sampler.sample([turn], PARAMS)
+        assert server.asked == []
+
+
 def test_no_endpoint_at_all_is_the_users_error(model_dir: Path, log: Path) -> None:
     with pytest.raises(UserError, match="no endpoint answers") as caught:
         open_sampler("openai", model_dir, settings={"url": "http://127.0.0.1:9/v1"}, log=log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_settings_that_change_what_an_engine_answers_are_other_parameters():
     assert "settings" not in plain.params().as_dict()
     read = SamplingParams.from_dict(Sampling(settings=other[0]).params().as_dict())
     assert read == Sampling(settings=other[0]).params()
+
+
+def test_two_references_that_are_the_same_weights_are_refused_by_name(
+    begun: Play, roster: list[Path], tmp_path: Path
+):
+    copied = shutil.copytree(roster[1], tmp_path / "copied")
+    references = [{"name": "one", "model": str(roster[1])}, {"name": "two", "model": str(copied)}]
+    with pytest.raises(UserError, match=r"one and two are the same model"):
+        stages.draw(begun(references=references), 1)
 
 
 def test_the_policy_and_k_of_the_roster_answer_each_prompt(

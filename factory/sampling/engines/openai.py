@@ -254,7 +254,7 @@ class OpenAISampler:
         """Path and body of a request to an endpoint."""
         common = {"model": self._served, **_sent(params, extended=bool(endpoint.version))}
         if chat:
-            said = {"messages": list(request.messages), "seed": request.seed + j, "n": 1}
+            said = {"messages": request.told(), "seed": request.seed + j, "n": 1}
             return "/chat/completions", {**common, **said, **self._settings.extra_body}
         said = {"prompt": request.prompt_token_ids, "seed": request.seed, "n": n,
                 "logprobs": 0, "return_token_ids": True}  # fmt: skip
