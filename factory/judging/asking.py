@@ -17,7 +17,9 @@ from factory.judging.outcomes import Reply, Verdict, failed
 from factory.judging.plan import Task
 from factory.judging.work import Block, Commit, Source, messages_of, read, rows_of
 from factory.store import Store
+from factory.store.database import owner_is_dead
 
+LOOK_AGAIN_S = 0.5
 SHARDS_AT_ONCE = 2
 """While one shard is being committed the next one keeps the endpoint busy."""
 BATCHES_AT_ONCE = 8
@@ -33,6 +35,8 @@ class _Asker:
     commit: Commit
     charged: set[str] = field(default_factory=set)
     """Calls whose price stands on a row already: two judgements of one call cost one call."""
+    patient_until: float = 0.0
+    """Until when calls of other processes are waited for, once one is; on the loop's clock."""
 
 
 async def ask(
@@ -123,6 +127,36 @@ def _too_long(block: Block, task: Task, source: Source) -> Verdict | None:
 
 
 async def _answers(asker: _Asker, calls: Sequence[Call]) -> list[Answer | BaseException]:
+    """The answers to calls, in their order; those that another process has are waited for."""
+    found = await _answers_now(asker, calls)
+    while waiting := await _with_others(asker, calls, found):
+        now = asyncio.get_running_loop().time()
+        asker.patient_until = asker.patient_until or now + asker.client.endpoint.timeout_s
+        if now > asker.patient_until:
+            break
+        await asyncio.sleep(LOOK_AGAIN_S)
+        # Its process may have died, or failed, meanwhile: then they are ours.
+        await asyncio.to_thread(asker.commit.store.ledger.mark_in_doubt, is_dead=owner_is_dead)
+        more = await _answers_now(asker, [calls[i] for i in waiting])
+        for i, answer in zip(waiting, more, strict=True):
+            found[i] = answer
+    return found
+
+
+async def _with_others(
+    asker: _Asker, calls: Sequence[Call], found: Sequence[Answer | BaseException]
+) -> list[int]:
+    """Which calls are in flight in another process. A batch takes too long to be waited for."""
+    none = [i for i, a in enumerate(found) if isinstance(a, Answer) and a.reply is None]
+    if not none or asker.client.endpoint.mode == "batch":
+        return []
+    known = await asyncio.to_thread(
+        asker.commit.store.ledger.calls, [calls[i].call_id for i in none]
+    )
+    return [i for i in none if (row := known.get(calls[i].call_id)) and row.state == "sent"]
+
+
+async def _answers_now(asker: _Asker, calls: Sequence[Call]) -> list[Answer | BaseException]:
     """The answers to calls, in their order: the ledger's, and the endpoint's for all others."""
     kept = await _recovered(asker, [call.call_id for call in calls])
     asked = [call for call in calls if call.call_id not in kept]

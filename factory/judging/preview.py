@@ -121,5 +121,6 @@ def _preview(
 
 def _usual_cost(body: dict[str, Any], endpoint: Endpoint) -> int:
     size = sum(len(m["content"].encode()) for m in body["messages"])
-    written = int((body.get("max_tokens") or 1024) * SHARE_OF_LIMIT) + 1
+    limit = body.get("max_tokens") or body.get("max_completion_tokens") or 1024
+    written = int(limit * SHARE_OF_LIMIT) + 1
     return cost_of(Usage(tokens_in=size // BYTES_A_TOKEN, tokens_out=written), endpoint)

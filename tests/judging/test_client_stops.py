@@ -17,7 +17,7 @@ from factory.judging.client.replies import most_it_can_cost
 from factory.judging.verb import judge
 from factory.recipe import Endpoint, Price
 from factory.recipe.model import Judging
-from factory.store import CallResult, Store
+from factory.store import CallResult, Ledger, Store
 from factory.store.journal import Journal
 
 Fill = Callable[..., list[str]]
@@ -265,3 +265,56 @@ def test_commits_that_run_side_by_side_count_every_row(store: Store, fill: Fill)
     for thread in threads:
         thread.join()
     assert (done.made, done.statuses["ok"]) == (64, 64)
+
+
+def test_a_server_on_this_machine_is_asked_past_every_proxy(
+    store: Store, fill: Fill, judging: Section, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    ids = fill(store, QUESTIONS[:1])
+    for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+        section = judging(url, revision=url)
+        judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    assert len(server.bodies) == 8
+
+
+@pytest.mark.parametrize("end", ["answered", "failed", "died"])
+def test_a_call_that_another_process_has_is_waited_for(
+    store: Store, fill: Fill, judging: Section, server: Any, end: str
+) -> None:
+    """Two runs that need the same verdict: neither goes on without it."""
+    from factory.judging.outcomes import Reply
+
+    server.brain = lambda body: "[[4]]"
+    ids = fill(store, QUESTIONS[:1])
+    judge(
+        store, judges=["mt-bench-single"], completion_ids=ids, judging=judging(server.url),
+        run_id="r",
+    )  # fmt: skip
+    (body,) = server.bodies
+    intent = _intent(call_of(body, revision="2").call_id, price=5)
+    host = store.ledger.owner.partition("/")[0]
+    owner = f"{host}/999999999/1.00" if end == "died" else "elsewhere/1/1.00"
+    other = Ledger(store.ledger.url, owner=owner)
+    assert other.reserve_and_send([intent])
+    section = judging(server.url, revision="2")
+    if end != "died":
+        state: dict[str, Any] = {"state": "done", "outcome": "ok", "cost_microusd": 3}
+        if end == "failed":
+            state = {"state": "failed", "outcome": "http_500"}
+        reply = Reply(text="[[9]]").dumps()
+        late = CallResult(call_id=intent.call_id, response=reply, **state)
+        timer = threading.Timer(1.0, lambda: other.finish([late]))
+        timer.start()
+    report = judge(
+        store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r"
+    ).judges[0]
+    (row,) = store.rows(
+        "select score, cost_microusd as c from judgements where judge_model_id = 'the-judge@2'"
+    )
+    assert row["score"] == (9.0 if end == "answered" else 4.0)
+    assert (report.held, report.recovered) == (0, int(end == "answered"))
+    assert (row["c"] == 3) == (end == "answered")
+    other.close()

@@ -7,6 +7,7 @@ request itself. Nothing is tried again here: each try is in the ledger, so the c
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import ssl
 import urllib.request
@@ -117,9 +118,17 @@ def _proxy(url: str) -> str | None:
     """The proxy that the environment names for a URL, or None."""
     # Looked up once, because it is slow; and not by aiohttp, which would read a .netrc as well.
     parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
+    if is_loopback(parts.hostname or "") or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     return urllib.request.getproxies().get(parts.scheme)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, of which no proxy knows anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _certificates(url: str) -> ssl.SSLContext | bool:

@@ -216,6 +216,8 @@ def _free_port() -> int:
 
 def _wait(keeper: subprocess.Popen[bytes], port: int, *, seconds: float, log: Path) -> None:
     until = time.monotonic() + seconds
+    # A proxy of the environment would be asked for its own loopback.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < until:
         if keeper.poll() is not None:
             raise UserError(
@@ -223,7 +225,7 @@ def _wait(keeper: subprocess.Popen[bytes], port: int, *, seconds: float, log: Pa
                 next=f"less {log}",
             )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            with direct.open(f"http://127.0.0.1:{port}/health", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
