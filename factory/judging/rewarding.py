@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from factory.errors import StageFailed, UserError
 from factory.judging.front import Reward
 from factory.judging.outcomes import Verdict, failed, good, storable
 from factory.judging.work import Block, Commit, Source, messages_of, row_of
+from factory.store import Store, devices
 
 BATCH = 256
 """Conversations a line: enough to sort by length, few enough to show progress."""
@@ -23,7 +24,9 @@ BATCH = 256
 class Scorer:
     """The model's process. Close it: its exit gives the memory back."""
 
-    def __init__(self, model: Path, spec: Reward, *, log: Path) -> None:
+    def __init__(
+        self, model: Path, spec: Reward, *, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         self._model = model
@@ -35,7 +38,12 @@ class Scorer:
                 stderr=said,
                 text=True,
                 start_new_session=True,
-                env=os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+                env={
+                    **os.environ,
+                    "HF_HUB_OFFLINE": "1",
+                    "TOKENIZERS_PARALLELISM": "false",
+                    **(env or {}),
+                },
             )
         asked = spec.model_dump() | {"model": str(model)}
         ready = self._ask(asked)
@@ -91,8 +99,10 @@ def score_all(blocks: Iterable[Block], *, source: Source, commit: Commit, shard:
     assert spec is not None
     assert source.model is not None
     log = commit.store.workspace / "runs" / commit.run_id / "log" / f"{source.judge.name}.log"
-    scorer = Scorer(source.model, spec, log=log)
-    try:
+    with (
+        _device(commit.store) as env,
+        closing(Scorer(source.model, spec, log=log, env=env)) as scorer,
+    ):
         for block in blocks:
             for start in range(0, len(block.tasks), shard):
                 tasks = block.tasks[start : start + shard]
@@ -101,8 +111,16 @@ def score_all(blocks: Iterable[Block], *, source: Source, commit: Commit, shard:
                     part = Block(tasks=tasks[at : at + BATCH], texts=block.texts)
                     verdicts += scorer.score(_conversations(part, source))
                 commit([row_of(t, v, source) for t, v in zip(tasks, verdicts, strict=True)])
-    finally:
-        scorer.close()
+
+
+@contextmanager
+def _device(store: Store) -> Iterator[dict[str, str]]:
+    """Lease a GPU where there is one: engines that sample have what memory they find."""
+    if not devices.gpus():
+        yield {}
+        return
+    with devices.hold(store.ledger) as (group,):
+        yield group.env
 
 
 def _conversations(block: Block, source: Source) -> list[list[dict[str, str]]]:

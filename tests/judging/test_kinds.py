@@ -14,7 +14,7 @@ from factory.judging.front import Panel
 from factory.judging.panels.rules import Member, decide, decide_pair
 from factory.judging.verb import judge
 from factory.recipe.model import Judging
-from factory.store import Store
+from factory.store import Store, devices
 
 Fill = Callable[..., list[str]]
 Section = Callable[..., Judging]
@@ -374,6 +374,31 @@ def test_a_reward_model_that_died_is_said_and_closing_it_hides_nothing(
     with pytest.raises(StageFailed, match="ended with"):
         scorer.score([[{"role": "user", "content": "q"}]])
     scorer.close()
+
+
+def test_a_reward_model_leases_the_gpu_that_it_scores_on(
+    store: Store, fill: Fill, reward_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from factory.errors import LeaseHeld
+    from factory.judging import rewarding
+
+    monkeypatch.setattr(devices, "gpus", lambda: [devices.Device("device:here/only", "7")])
+    seen: list[str] = []
+
+    class Watched(rewarding.Scorer):
+        def __init__(self, *args: Any, env: dict[str, str], **more: Any) -> None:
+            seen.append(env["CUDA_VISIBLE_DEVICES"])
+            with pytest.raises(LeaseHeld), devices.hold(store.ledger, wait_s=0.0):
+                pass
+            super().__init__(*args, env=env, **more)
+
+    monkeypatch.setattr(rewarding, "Scorer", Watched)
+    section = Judging(judges=("reward-model",), models={"reward-model": str(reward_model)})
+    ids = fill(store, [("What?", ["Yes."])])
+    made = judge(store, judges=["reward-model"], judging=section, run_id="r", completion_ids=ids)
+    assert (made.made, seen) == (1, ["7"])
+    with devices.hold(store.ledger, wait_s=0.0):
+        pass
 
 
 def test_law_2_other_weights_under_the_same_path_are_another_judge(
