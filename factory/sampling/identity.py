@@ -189,9 +189,10 @@ def weight_files(model_dir: Path) -> list[Path]:
     """The safetensors files that hold the model's weights: one file, or the shards of its index.
 
     Raises:
-        UserError: when there are none, only pickles, or a shard of the index is missing.
+        UserError: when there are none, only pickles, or two sets of them, or a shard of the index
+            is missing.
     """
-    index = model_dir / WEIGHTS_INDEX
+    index, single = model_dir / WEIGHTS_INDEX, model_dir / "model.safetensors"
     if index.is_file():
         files = [model_dir / n for n in sorted(set(_json(index)["weight_map"].values()))]
         for file in files:
@@ -200,9 +201,16 @@ def weight_files(model_dir: Path) -> list[Path]:
                     f"{model_dir} lacks {file.name}, which its {WEIGHTS_INDEX} names",
                     next="copy the whole checkpoint again",
                 )
+        if single.is_file() and single not in files:
+            # transformers reads the one, vLLM the others: completions would bear a wrong id.
+            raise UserError(
+                f"{model_dir} holds two sets of weights, {single.name} and those that its "
+                f"{WEIGHTS_INDEX} names, and which is meant is not said",
+                next=f"mv {model_dir / WEIGHTS_INDEX} elsewhere, or {single.name}",
+            )
         return files
-    single = model_dir / "model.safetensors"
-    found = [single] if single.is_file() else sorted(model_dir.glob("*.safetensors"))
+    # Without an index vLLM reads every file there is.
+    found = sorted(model_dir.glob("*.safetensors"))
     if found:
         return found
     pickles = [p.name for pattern in _PICKLES for p in model_dir.glob(pattern)]

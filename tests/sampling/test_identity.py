@@ -142,6 +142,18 @@ def test_sharded_weights_are_hashed_shard_by_shard_and_a_lost_shard_is_named(
         identify(own_model)
 
 
+def test_weights_that_two_engines_would_read_differently_are_refused_or_told_apart(
+    own_model: Path,
+) -> None:
+    before = identify(own_model).model_id
+    save_file(weights(1), own_model / "other.safetensors", metadata={"format": "pt"})
+    assert identify(own_model).model_id != before  # vLLM would read both
+    index = {"weight_map": dict.fromkeys(weights(1), "other.safetensors")}
+    (own_model / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="two sets of weights"):
+        identify(own_model)
+
+
 def test_an_index_cannot_point_out_of_its_directory(own_model: Path, tmp_path: Path) -> None:
     shutil.copy(own_model / "model.safetensors", tmp_path / "other.safetensors")
     index = {"weight_map": {"a": "../other.safetensors"}}
