@@ -58,12 +58,31 @@ newest as (
     arg_max(judge_id, (created_at, judge_id)) as judge_id
   from judgements where kind <> 'human' group by all
 ),
-counted as (
-  select j.judge, j.call_id, j.cost_microusd
+present as (
+  select j.judgement_id, j.judge, j.kind, j.call_id, j.cost_microusd, j.raw
   from judgements j
   semi join newest n
     on n.judge = j.judge and n.prompt_id = j.prompt_id and n.judge_id = j.judge_id
     and n.compares = (j.completion_id is null)
+),
+told as (
+  select distinct judge, unnest(from_json(said, '["VARCHAR"]')) as judgement_id
+  from (
+    select judge, unnest(json_extract(raw, '$.members.*.judgements')) as said
+    from present where kind = 'panel' and json_valid(raw)
+  )
+),
+heard as (
+  -- A panel's verdicts cost what its members said of the same prompts, also of answers that it put
+  -- out and has no verdict on.
+  select distinct t.judge, m.judge_id, m.prompt_id
+  from told t join judgements m on m.judgement_id = t.judgement_id
+),
+counted as (
+  select judge, judge as payer, call_id, cost_microusd from present where kind <> 'panel'
+  union all
+  select h.judge, m.judge, m.call_id, m.cost_microusd
+  from heard h join judgements m on m.judge_id = h.judge_id and m.prompt_id = h.prompt_id
 ),
 prices as (
   -- The row that bought an answer has its price; the rows that another version of the parser read
@@ -74,8 +93,8 @@ prices as (
 select judge, sum(cost)::bigint as cost
 from (
   select c.judge, p.cost
-  from (select distinct judge, call_id from counted where call_id is not null) c
-  join prices p on p.judge = c.judge and p.call_id = c.call_id
+  from (select distinct judge, payer, call_id from counted where call_id is not null) c
+  join prices p on p.judge = c.payer and p.call_id = c.call_id
   union all
   select judge, cost_microusd from counted where call_id is null
 )

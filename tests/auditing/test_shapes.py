@@ -241,3 +241,20 @@ def test_every_shape_is_audited_and_ranked_without_a_crash_or_a_silly_number(
                 assert 0 <= value <= 1, path
             if "win_rate" in name or name == "length_controlled_winrate":
                 assert 0 <= value <= 100, path
+
+
+def test_a_panels_verdicts_cost_what_its_members_said_of_the_same_prompts(world: Any) -> None:
+    for i in range(40):
+        for model in ("good", "bad", "out"):
+            world.completion(f"{i}", model, model)
+            world.scored("ones", f"{i}", model, 1.0, cost_microusd=500, call_id=f"{i}/{model}")
+        for model in ("good", "bad"):
+            asked = content_id("completion", [f"{i}", model])
+            lineage = {"ones": {"score": 1.0, "judgements": [content_id("j", ["ones", asked, 0])]}}
+            world.scored(
+                "panel", f"{i}", model, 1.0, kind="panel", cost_microusd=0,
+                raw=json.dumps({"members": lineage}),
+            )  # fmt: skip
+    found = by_judge(audit(world.flush()), "outcomes")
+    assert found["ones"]["cost_usd"] == found["panel"]["cost_usd"] == pytest.approx(0.06)
+    assert found["panel"]["usd_per_verdict"] == pytest.approx(0.06 / 80)
