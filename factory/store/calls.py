@@ -27,7 +27,8 @@ KEPT = "kept"
 """Outcome of a call whose rows are in the lake: its answer is needed no more."""
 ANSWERS_S = 24 * 3600.0
 """Age from which such an answer may go. Until then it serves a process that asked for the same
-beside us, and a backup whose lake is older than its ledger."""
+beside us, a lake whose last commit a power cut tore, and a backup whose lake is older than its
+ledger."""
 _OF_THE_TRY = ("owner", "sent_at", "budget_id", "batch_id", "reserve_microusd", "price")
 """What a call that is tried again has anew."""
 

@@ -111,6 +111,29 @@ def test_any_text_of_a_server_can_be_kept(budget: Ledger, said: str) -> None:
     assert kept.startswith(said[:3])
 
 
+def test_an_answer_is_dropped_only_when_its_rows_are_kept_and_it_is_old_and_can_be_asked_again(
+    budget: Ledger,
+) -> None:
+    names = [f"c{i}" for i in range(4)]
+    budget.reserve_and_send([intent(name) for name in names], budget_id="b")
+    budget.finish([result(name) for name in names[:3]])
+    budget.rows_are_kept(["c0", "c1", "c3"])  # c3 is still on its way
+    with budget.transaction() as con:
+        con.execute(text("update calls set done_at = done_at - 90000 where call_id <> 'c1'"))
+    assert (budget.forget_answers(dry_run=True), budget.forget_answers()) == (1, 1)
+    found = budget.calls(names)
+    assert {n: r.response is not None for n, r in found.items()} == {
+        "c0": False, "c1": True, "c2": True, "c3": False
+    }  # fmt: skip
+    assert (found["c0"].state, found["c0"].cost_microusd) == ("done", 3)
+    assert budget.reserve_and_send([intent("c0")], budget_id="b") == set()
+    budget.ask_again(names)
+    assert budget.reserve_and_send([intent(n) for n in names], budget_id="b") == {"c0"}
+    budget.finish([result("c0")])
+    assert budget.calls(["c0"])["c0"].response == "answer to c0"
+    assert money(budget) == (10, 12)
+
+
 def test_calls_of_a_dead_owner_are_in_doubt_and_keep_their_reservation(budget: Ledger) -> None:
     other = Ledger(budget.url, owner=DEAD)
     other.reserve_and_send([intent("1"), intent("2")], budget_id="b")
