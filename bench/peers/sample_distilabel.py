@@ -1,5 +1,8 @@
 """distilabel's vLLM step, turn by turn: one JSON line in, one out, until standard input ends.
 
+Its last version hands `SamplingParams` an empty list of logits processors, an argument that vLLM no
+longer has. It is left out here; nothing else of the step is changed.
+
 `python sample_distilabel.py MODEL`; with `--try` it only loads what it needs.
 """
 
@@ -32,6 +35,7 @@ def main(model: str) -> None:
         model=model, dtype="float32", extra_kwargs=ENGINE, disable_cuda_device_placement=True
     )
     llm.load()
+    _without_logits_processors()
     told.write(json.dumps({"seconds": time.perf_counter() - began}) + "\n")
     told.flush()
     for line in sys.stdin:
@@ -45,6 +49,19 @@ def main(model: str) -> None:
         tokens = sum(sum(each["statistics"]["output_tokens"]) for each in found)
         told.write(json.dumps({"seconds": seconds, "tokens": tokens}) + "\n")
         told.flush()
+
+
+def _without_logits_processors() -> None:
+    import vllm
+
+    asked = vllm.SamplingParams
+
+    def params(*args: Any, logits_processors: Any = None, **named: Any) -> Any:
+        if logits_processors:
+            raise TypeError("this vLLM takes no logits processors")
+        return asked(*args, **named)
+
+    vllm.SamplingParams = params
 
 
 if __name__ == "__main__":
