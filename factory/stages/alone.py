@@ -120,7 +120,7 @@ def _sample(
         crew.close()
     if lacking := sum(shard.n_completions for shard in shards) - added:
         progress.note(
-            f"{lacking} completions are not there, and why is told by: prefactory sql "
+            f"{lacking} completions were not added; what was dropped and why: prefactory sql "
             "\"select reason, count(*) as n from drops where stage = 'sample' group by 1\""
         )
     return added

@@ -39,6 +39,8 @@ class Session:
         Sample each before the next is asked for: held-out conversations are gone on with when all
         that was asked before is answered.
         """
+        if self.run.store.ledger.step_detail(self.run.run_id, self.round, "gate") is not None:
+            return  # decided: nothing of it is asked again, and its weights may be gone by now
         yield from self._missing(self.draws)
         for turn in range(1, self.run.recipe.sampling.turns if self.held_out else 1):
             gone_on = [

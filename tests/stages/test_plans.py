@@ -14,6 +14,7 @@ from factory.pairing import Scope, build_pairs
 from factory.prompting.variety import Variety, roster
 from factory.recipe import Recipe, Sampling
 from factory.rows import SamplingParams, content_id
+from factory.stages import models
 from factory.store import Store
 from tests.stages.conftest import Play, sample
 
@@ -80,6 +81,22 @@ def test_settings_that_change_what_an_engine_answers_are_other_parameters():
     assert "settings" not in plain.params().as_dict()
     read = SamplingParams.from_dict(Sampling(settings=other[0]).params().as_dict())
     assert read == Sampling(settings=other[0]).params()
+
+
+def test_a_round_that_was_decided_needs_no_weights_when_a_run_goes_on(
+    begun: Play, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    def gone(*_: object) -> Path:
+        raise UserError("the weights of model m are gone")
+
+    run = begun()
+    stages.draw(run, 1)
+    assert sample(run) > 0
+    monkeypatch.setattr(models, "directory", gone)
+    with pytest.raises(UserError, match="are gone"):
+        sample(run)
+    run.once(1, "gate", lambda: {"promoted": False})
+    assert sample(run) == 0
 
 
 def test_two_references_that_are_the_same_weights_are_refused_by_name(
