@@ -146,7 +146,7 @@ def _in_turn(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
 def _judge(
     recipe: Recipe, name: str, sampled: int, held_out: int, workspace: Path
 ) -> dict[str, Any]:
-    """Calls a round and their price: the rubric and both texts in, the judge's limit out."""
+    """Calls a round and their price: the rubric and all texts in, the judge's limit out."""
     from factory.judging.client.prices import price_of
     from factory.judging.files import load
 
@@ -172,10 +172,11 @@ def _judge(
     endpoint = recipe.judging.endpoint_of(name)
     asked = recipe.judging.endpoints[endpoint] if endpoint and calls else None
     price = asked and (asked.price or price_of(asked.model, workspace=workspace))
-    tokens_in = recipe.sampling.max_tokens + _rubric_tokens(name, workspace)
-    dollars = (
-        calls * (tokens_in * price.input + front.max_tokens * price.output) / 1e6 if price else 0.0
-    )
+    shown = {"pairwise": 2, "listwise": min(front.at_most, _answers(recipe))}.get(front.kind, 1)
+    tokens_in = shown * recipe.sampling.max_tokens + _rubric_tokens(name, workspace)
+    each = tokens_in * price.input + front.max_tokens * price.output if price else 0.0
+    share = price.batch if price and asked and asked.mode == "batch" else 1.0
+    dollars = calls * each * share / 1e6
     return {
         "judge": name,
         "kind": front.kind,

@@ -95,3 +95,33 @@ def test_every_paid_call_keeps_the_line_that_priced_it_and_progress_says_dollars
     assert told == [(8, bill)] and bill > 0
     tokens = [(c["tokens_in"] * 15 + c["tokens_out"] * 60) / 100 for c in calls]
     assert sum(tokens) <= bill <= sum(tokens) + len(calls)
+
+
+def test_the_plan_of_a_run_prices_every_text_shown_and_a_batch_at_its_share(tmp_path: Path) -> None:
+    from factory.recipe import Recipe
+    from factory.stages.plan import plan
+
+    def dollars(judge: str, **more: Any) -> float:
+        endpoint = {
+            "base_url": "http://127.0.0.1/v1",
+            "model": "m",
+            "price": {"input": 1.0},
+            **more,
+        }
+        recipe = Recipe.model_validate({
+            "name": "x",
+            "prompts": {"pools": [{"name": "p", "files": ["p.jsonl"]}], "per_round": 1000},
+            "policy": {"model": "dir"},
+            "sampling": {"n": 4, "max_tokens": 100_000},
+            "gate": {"judge": "degenerate"},
+            "judging": {"judges": [judge, "degenerate"], "endpoints": {"main": endpoint},
+                        "comparisons": 1},
+        })  # fmt: skip
+        found = plan(recipe, workspace=tmp_path, rounds=1)
+        return found["judges"][0]["estimated_usd"]
+
+    # A thousand prompts, texts of 0.1 dollars, and a rubric that is next to nothing.
+    assert dollars("mt-bench-single") == pytest.approx(4 * 100, rel=0.01)
+    assert dollars("pairwise") == pytest.approx(2 * 2 * 100, rel=0.01)
+    assert dollars("listwise-ranking") == pytest.approx(2 * 4 * 100, rel=0.01)
+    assert dollars("pairwise", mode="batch") == pytest.approx(2 * 100, rel=0.01)
