@@ -226,6 +226,21 @@ def test_an_unknown_engine_setting_is_an_error_with_its_name(
         open_on(engine, model_dir, tmp_path / "engine.log", no_such_setting=1)
 
 
+@pytest.mark.parametrize(
+    ("engine", "setting"),
+    [
+        ("transformers", {"attn_implementation": "no_such_one"}),
+        pytest.param("vllm", {"max_num_seqs": 0}, marks=pytest.mark.vllm),
+    ],
+)
+def test_a_value_that_an_engine_refuses_is_the_users_to_mend_and_not_tried_again(
+    engine: str, setting: dict[str, object], model_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"the {engine} engine refuses") as caught:
+        open_on(engine, model_dir, tmp_path / "engine.log", **setting)
+    assert "sampling.settings" in caught.value.next
+
+
 PARENT = """
 import os, sys
 from pathlib import Path

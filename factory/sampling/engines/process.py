@@ -36,6 +36,9 @@ _HOPELESS = re.compile(
     r"less than desired GPU memory|larger than the available KV cache", re.IGNORECASE
 )
 _UNKNOWN = re.compile(r"^TypeError: .* got an unexpected keyword argument '(\w+)'")
+_LOADING = "while it loaded the model"
+_REFUSALS = ("ValueError: ", "ValidationError: ")
+"""How libraries say that what they were given cannot be: the next try would hear the same."""
 _MEND_MEMORY = (
     "give the engine less: sampling.settings max_model_len, max_num_seqs or batch_size lower, "
     "gpu_memory_utilization or VLLM_CPU_KVCACHE_SPACE to fit the machine"
@@ -90,7 +93,7 @@ class ProcessSampler:
         }
         self._pid, self._requests, self._replies = self._server.open(order, log=terms.log)
         with self._watched(terms.start_s, stop=terms.stop):
-            ready = self._read("while it loaded the model")[0]
+            ready = self._read(_LOADING)[0]
         self.engine_version: str = ready["version"]
         self.max_model_len: int = ready["max_model_len"]
         self.batch_size: int | None = ready["batch_size"]
@@ -188,6 +191,12 @@ class ProcessSampler:
         if unknown := _UNKNOWN.search(error):  # so would the next engine
             raise UserError(
                 f"the {self.engine} engine has no setting {unknown[1]!r}: {error}; its log is "
+                f"{self._log}",
+                next="edit sampling.settings in the recipe",
+            )
+        if when == _LOADING and error.startswith(_REFUSALS):
+            raise UserError(
+                f"the {self.engine} engine refuses the model or a setting: {error}; its log is "
                 f"{self._log}",
                 next="edit sampling.settings in the recipe",
             )
