@@ -105,10 +105,15 @@ def rate(values: Sequence[float] | Floats, clusters: Sequence[Hashable]) -> Esti
     z = float(stats.norm.ppf((1 + LEVEL) / 2))
     centre = (p + z * z / (2 * size)) / (1 + z * z / size)
     half = z / (1 + z * z / size) * math.sqrt(spread / size + z * z / (4 * size * size))
+    # At the ends the two halves are equal, and floats leave a rest of 1e-17.
     return Estimate(
-        value=p, low=max(0.0, centre - half), high=min(1.0, centre + half), n=plain.n,
-        clusters=plain.clusters, error=plain.error,
-    )  # fmt: skip
+        value=p,
+        low=max(0.0, centre - half) if p > 0 else 0.0,
+        high=min(1.0, centre + half) if p < 1 else 1.0,
+        n=plain.n,
+        clusters=plain.clusters,
+        error=plain.error,
+    )
 
 
 def _robust_error(x: Floats, codes: Ints, n_clusters: int) -> float | None:

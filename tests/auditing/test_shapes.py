@@ -258,3 +258,28 @@ def test_a_panels_verdicts_cost_what_its_members_said_of_the_same_prompts(world:
     found = by_judge(audit(world.flush()), "outcomes")
     assert found["ones"]["cost_usd"] == found["panel"]["cost_usd"] == pytest.approx(0.06)
     assert found["panel"]["usd_per_verdict"] == pytest.approx(0.06 / 80)
+
+
+def test_several_pairs_of_a_prompt_are_one_experiment_in_the_views_too(world: Any) -> None:
+    wins = [float(i % 3 == 0) for i in range(30)]
+    for i, p in enumerate(wins):
+        for model in ("m", "base"):
+            world.completion(f"{i}", model, model)
+        for copy in range(3):
+            # More answers of the same two models, judged alike.
+            more = {k: content_id("completion", [f"{i}", k, copy]) for k in ("m", "base")}
+            for model, identity in more.items():
+                world.completions[identity] = world.completions[
+                    content_id("completion", [f"{i}", model])
+                ] | {"completion_id": identity}
+            world.said(
+                "j", f"{i}", ("m", "base"), p, completion_ids=[more["m"], more["base"]],
+                judgement_id=content_id("j", [i, copy]),
+            )  # fmt: skip
+    store = world.flush()
+    expected = float(np.std(wins, ddof=1)) / math.sqrt(30)
+    for view in ("head_to_head", "win_rates"):
+        rows = {r["model"]: r for r in store.rows(f"select * from {view}")}
+        assert (rows["m"]["n"], rows["m"]["wins"], rows["m"]["losses"]) == (90, 30, 60)
+        assert rows["m"]["win_rate"] == pytest.approx(1 / 3)
+        assert rows["m"]["standard_error"] == pytest.approx(expected)
