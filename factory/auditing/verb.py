@@ -225,11 +225,13 @@ def _checks(store: Store, found: Audit, wanted: set[str] | None) -> list[dict[st
             continue  # recorded judges have no file here
         for name in ("unparsed", "refused", "truncated", "error"):
             rows += _check(judge, name, out, most=getattr(asks, name), least=None)
-        if asks.agreement and judge in agreed:
-            name = "agreement_decided" if "agreement_decided" in agreed[judge] else "agreement"
-            rows += _check(judge, name, agreed[judge], most=None, least=asks.agreement)
-        biased = next((r for r in found.rows("bias") if r["judge"] == judge), None)
-        if asks.consistent and biased is not None:
+        # A promise that nothing here can tell anything of is shown as such, and not left out.
+        if asks.agreement:
+            with_people = agreed.get(judge, {})
+            name = "agreement" if "n_decided" not in with_people else "agreement_decided"
+            rows += _check(judge, name, with_people, most=None, least=asks.agreement)
+        if asks.consistent:
+            biased = next((r for r in found.rows("bias") if r["judge"] == judge), {})
             rows += _check(judge, "consistent", biased, most=None, least=asks.consistent)
     return rows
 
@@ -238,7 +240,7 @@ def _check(
     judge: str, name: str, row: dict[str, Any], *, most: float | None, least: float | None
 ) -> list[dict[str, Any]]:
     """`fails` only where the whole interval is beyond the threshold: bad luck stops nobody."""
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    value, low, high = row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")
     limit = most if most is not None else least
     if limit is None or (most is not None and most >= 1):
         return []

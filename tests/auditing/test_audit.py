@@ -225,9 +225,7 @@ def test_the_command_exits_with_1_when_a_judge_misses_its_own_threshold(world: A
     store = always_first(world)
     judges = store.workspace / "judges"
     judges.mkdir(exist_ok=True)
-    body = (
-        "---\nkind: pairwise\ndescription: d\nparser: verdict\nthresholds: {consistent: 0.6}\n---\n"
-    )
+    body = "---\nkind: pairwise\ndescription: d\nparser: verdict\nthresholds: {consistent: 0.6, agreement: 0.7}\n---\n"
     text = re.search(r"^parser: \S+$", (Path("judges") / "pairwise.md").read_text(), re.M)
     assert text is not None
     for name in ("lazy", "fair"):
@@ -237,8 +235,13 @@ def test_the_command_exits_with_1_when_a_judge_misses_its_own_threshold(world: A
     assert code == 1
     found = json.loads(said)
     assert found["failed"] == ["lazy"]
-    verdicts = {r["judge"]: r["verdict"] for r in found["thresholds"]}
-    assert verdicts == {"lazy": "fails", "fair": "keeps"}
+    verdicts = {(r["judge"], r["promise"]): r["verdict"] for r in found["thresholds"]}
+    assert verdicts == {
+        ("lazy", "consistent >= 0.6"): "fails",
+        ("fair", "consistent >= 0.6"): "keeps",
+        ("lazy", "agreement_decided >= 0.7"): "too few",
+        ("fair", "agreement_decided >= 0.7"): "keeps",
+    }
     assert command(store, "audit", "--judge", "fair")[0] == 0
 
 
