@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from factory.errors import MissingExtra, UserError
 
 BUSY_SECONDS = 60.0
+_PROC = Path("/proc")
 
 
 class Database:
@@ -164,9 +166,31 @@ def _explained(shown: str) -> Iterator[None]:
 
 @cache
 def process_owner() -> str:
-    """This process as an owner of leases and calls: host, pid and start time."""
+    """This process as an owner of leases and calls: host, pid and when it was started."""
     pid = os.getpid()
-    return f"{socket.gethostname()}/{pid}/{psutil.Process(pid).create_time():.2f}"
+    started = _started(pid) if _PROC.is_dir() else _started_by_clock(pid)
+    return f"{socket.gethostname()}/{pid}/{started}"
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in the kernel's ticks; None where it has ended.
+
+    Ticks count from the machine's start. A time of day is made of them and of the clock, so it
+    changes while a process lives when the clock is set, and a live owner would be taken for dead.
+    """
+    try:
+        state, *rest = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # A zombie answers no more, and where nobody reaps, as in many a container, it stays for ever.
+    return None if state in {"Z", "X"} else rest[18]
+
+
+def _started_by_clock(pid: int) -> str | None:
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return None
 
 
 def same_host(owner: str, other: str) -> bool:
@@ -180,7 +204,6 @@ def owner_is_dead(owner: str) -> bool:
     pid, _, started = rest.partition("/")
     if host != socket.gethostname() or not pid.isdigit():
         return False
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != started.partition("/")[0]
-    except psutil.NoSuchProcess:
-        return True
+    said = started.partition("/")[0]
+    find = _started_by_clock if "." in said else _started
+    return find(int(pid)) != said

@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text
 
 from factory.errors import LeaseHeld
 from factory.store import Ledger
+from factory.store.database import owner_is_dead
 
 ELSEWHERE = "another-host/123/1.00"
 
@@ -135,3 +138,31 @@ def test_an_owner_learns_that_its_lease_was_taken_over(ledger: Ledger) -> None:
             held.check()
     # And gives back nothing that is another's.
     assert [row["owner"] for row in ledger.table("leases")] == ["another/1/1.00/abc"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
+def test_a_clock_that_is_set_makes_no_live_owner_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a process began, as a time of day, moves with the clock while the process lives."""
+    began = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) + 3)
+    child = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    owner = child.stdout.readline().strip()
+    assert not owner_is_dead(owner) and not owner_is_dead(f"{owner}/a-lease-of-it")
+    host, pid, _ = owner.split("/")
+    assert owner_is_dead(f"{host}/{pid}/1")  # another process had that number before
+    child.kill()
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        pass
+    assert owner_is_dead(owner)  # nobody has reaped it, as in a container without an init
+    child.wait()
+    child.stdout.close()
+    assert owner_is_dead(owner)
+
+
+OWNER = """
+import time
+from factory.store.database import process_owner
+print(process_owner(), flush=True)
+time.sleep(600)
+"""
