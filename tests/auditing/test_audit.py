@@ -225,7 +225,10 @@ def test_the_command_exits_with_1_when_a_judge_misses_its_own_threshold(world: A
     store = always_first(world)
     judges = store.workspace / "judges"
     judges.mkdir(exist_ok=True)
-    body = "---\nkind: pairwise\ndescription: d\nparser: verdict\nthresholds: {consistent: 0.6, agreement: 0.7}\n---\n"
+    body = (
+        "---\nkind: pairwise\ndescription: the test's own\nparser: verdict\n"
+        "thresholds: {consistent: 0.6, agreement: 0.7}\n---\n"
+    )
     text = re.search(r"^parser: \S+$", (Path("judges") / "pairwise.md").read_text(), re.M)
     assert text is not None
     for name in ("lazy", "fair"):
