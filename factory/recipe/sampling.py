@@ -78,6 +78,12 @@ class Adaptive(Section):
     bad: float | None = None
     """Up to this score an answer is bad; by default whatever is not good."""
 
+    @model_validator(mode="after")
+    def _apart(self) -> Adaptive:
+        if self.good is not None and self.bad is not None and self.bad >= self.good:
+            raise ValueError(f"bad must be less than good, which is {self.good:g}")
+        return self
+
 
 class Exactness(Section):
     """The engine's log-probabilities beside a float32 forward pass, in nats a token, every round.
@@ -88,7 +94,8 @@ class Exactness(Section):
 
     rows: int = Field(default=16, ge=0)
     """Completions that are compared; 0 is off."""
-    engines: tuple[str, ...] = ("vllm",)
+    engines: tuple[Literal["vllm", "transformers", "openai", "echo"], ...] = ("vllm",)
+    """Whose completions are compared, where they come with log-probabilities."""
     max_median: float = Field(default=0.05, gt=0)
     max_p99: float = Field(default=1.0, gt=0)
 

@@ -72,6 +72,9 @@ def test_engine_settings_are_given_field_by_field(tmp_path: Path) -> None:
         ("stop=['']", "sampling.stop.0"),
         ("vary.temperature=[0.7, 0.7, 1.0]", "a value is listed twice"),
         ("engine.name=vllm", "sampling.engine"),
+        ("adaptive={up_to: 16, good: 3, bad: 4}", "bad must be less than good, which is 3"),
+        ("exactness.engines=[vlm]", "sampling.exactness.engines.0"),
+        ("thinking=[---, ---]", "must differ"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_its_field(store: Store, word: str, said: str) -> None:
