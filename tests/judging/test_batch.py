@@ -192,6 +192,28 @@ def test_a_batch_that_is_gone_for_days_is_given_up_and_asked_anew(
     assert _right(store)
 
 
+def test_long_texts_go_into_more_files_than_their_number_asks_for(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.judging.client.batch.FILE_BYTES", 8_000)
+    ids = fill(store, QUESTIONS)
+    _judge(store, ids, judging(vendor.url, **BATCH))
+    assert _right(store)
+    assert len(vendor.batches) > 3
+    assert max(len(file) for file in vendor.files.values()) <= 8_000
+    assert set(vendor.submitted.values()) == {1}
+
+
+def test_a_status_that_is_no_status_is_an_error_like_another(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    vendor.fate = lambda key, tries: "1" + "0" * 40
+    ids = fill(store, QUESTIONS[:2])
+    _judge(store, ids, judging(vendor.url, **BATCH))
+    assert {(r["status"], r["rationale"]) for r in _rows(store)} == {("error", "http_0")}
+    assert store.ledger.open_batches() == []
+
+
 def test_a_hiccup_of_the_vendor_does_not_end_a_night_of_waiting(
     store: Store, fill: Fill, judging: Section, vendor: Vendor
 ) -> None:

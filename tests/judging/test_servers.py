@@ -111,6 +111,21 @@ def test_a_kept_command_ends_with_whoever_needs_it() -> None:
     assert not kept.is_running()
 
 
+def test_a_kept_command_ends_with_its_keeper_too() -> None:
+    command = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); "
+               "time.sleep(600)"]  # fmt: skip
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "factory.judging.local.keeper", *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert keeper.stdout is not None
+    kept = psutil.Process(int(keeper.stdout.readline()))
+    keeper.kill()
+    keeper.communicate()
+    psutil.wait_procs([kept], timeout=60)
+    assert not kept.is_running() or kept.status() == psutil.STATUS_ZOMBIE
+
+
 def _servers() -> list[str]:
     found = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
     return [line for line in found if "vllm.entrypoints" in line]

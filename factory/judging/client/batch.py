@@ -29,6 +29,8 @@ log_ = logging.getLogger(__name__)
 
 ROUNDS = 3
 """How often a call is put into a batch before its failure is its answer."""
+FILE_BYTES = 190_000_000
+"""Of a batch's file; the vendor takes 200 MB."""
 LOOK_AGAIN_S = 30.0
 GONE_S = 3 * 86_400.0
 """Age from which a batch that no key knows is given up; a day is the most that one may take."""
@@ -128,7 +130,7 @@ class Batcher:
         while len(found) < len(calls):
             if self._stop is not None:
                 raise self._stop
-            part = calls[len(found) : len(found) + size]
+            part = _one_file(calls[len(found) : len(found) + size])
             batch_id = uuid.uuid4().hex
             with self._ledger.lease(f"batch:{batch_id}"):
                 try:
@@ -336,3 +338,13 @@ class Batcher:
         self._stop = self._stop or stop
         self._stopped.set()
         return stop
+
+
+def _one_file(calls: Sequence[Call]) -> Sequence[Call]:
+    """As many of the calls as go into one file; at least one."""
+    size = 0
+    for n, call in enumerate(calls):
+        size += len(line_of(call)) + 1
+        if n and size > FILE_BYTES:
+            return calls[:n]
+    return calls

@@ -62,7 +62,7 @@ def _tried(response: dict[str, Any], endpoint: Endpoint, reserved: int) -> Try:
     status, body = response.get("status_code"), response.get("body")
     if status != 200:
         code, message = read_error(json.dumps(body).encode())
-        known = status if isinstance(status, int) else 0
+        known = status if isinstance(status, int) and 0 <= status < 1000 else 0
         error = "no_quota" if code == "insufficient_quota" else f"http_{known}"
         again = known in _AGAIN
         return failed_try(

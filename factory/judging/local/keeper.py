@@ -15,12 +15,19 @@ import subprocess
 import sys
 import threading
 
+from factory.judging.isolate import die_with_parent
+
 GRACE_S = 15.0
 
 
 def main() -> int:
     """Run the command; gives its exit code, or 0 when it was ended because the input ended."""
-    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
+    child = subprocess.Popen(
+        sys.argv[1:],
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=die_with_parent,  # also when we are killed ourselves
+    )
     # Our own group is signalled from a terminal or a scheduler: the pipe decides, not they.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     asked = threading.Event()
