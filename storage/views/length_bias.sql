@@ -1,10 +1,11 @@
 -- One row per judge: how often the longer of two completions scores higher, and by how much.
 --
--- Every two completions of a prompt that differ in length and in score count once. 0.5 is no
+-- Lengths are in characters: tokens are not known of every completion, and those of two models do not
+-- compare. Every two completions of a prompt that differ in length and in score count once. 0.5 is no
 -- preference for length; whether a preference is a bias, only a comparison with people tells.
 with
 lengths as (
-  select completion_id, coalesce(n_tokens, length(text)) as size from completions
+  select completion_id, length(text) as size from completions where text is not null
 ),
 sized as (
   select s.judge, s.prompt_id, s.completion_id, s.score, l.size

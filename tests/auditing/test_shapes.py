@@ -283,3 +283,14 @@ def test_several_pairs_of_a_prompt_are_one_experiment_in_the_views_too(world: An
         assert (rows["m"]["n"], rows["m"]["wins"], rows["m"]["losses"]) == (90, 30, 60)
         assert rows["m"]["win_rate"] == pytest.approx(1 / 3)
         assert rows["m"]["standard_error"] == pytest.approx(expected)
+
+
+def test_tokens_and_characters_are_not_compared_with_each_other(world: Any) -> None:
+    for i in range(3):
+        for model, text in (("sampled", "four words and more"), ("recorded", "short")):
+            identity = world.completion(f"{i}", model, text)
+            world.scored("ones", f"{i}", model, float(model == "sampled"))
+            if model == "sampled":  # of the other the tokens are not known
+                world.completions[identity]["n_tokens"] = 4
+    [row] = world.flush().rows("select * from length_bias")
+    assert (row["n"], row["longer_is_better_share"]) == (3, 1.0)

@@ -361,6 +361,32 @@ def test_a_text_cannot_spell_a_mark_that_only_the_tokenizer_knows(
     assert texts.ids(said) == ([], "text_holds_special_tokens")
 
 
+def test_a_conversation_that_no_device_can_hold_is_an_error_and_the_rest_are_scored() -> None:
+    from factory.judging.local import reward
+
+    class Texts:
+        most = None
+
+        def ids(self, conversation: Any) -> tuple[list[int], str]:
+            return [1] * len(conversation[0]["content"]), ""
+
+    def score(batch: list[list[int]]) -> list[float]:
+        if any(len(ids) > 10 for ids in batch):
+            raise RuntimeError("out of memory")
+        return [float(len(ids)) for ids in batch]
+
+    def said(*lengths: int) -> list[Any]:
+        return [[{"role": "user", "content": "x" * n}] for n in lengths]
+
+    for size in (1, 4):
+        work = reward._by_length(Texts(), score, size=size)
+        assert work(said(3, 99, 5, 98, 1)) == (
+            [3.0, None, 5.0, None, 1.0], ["", "model_failed", "", "model_failed", ""],
+        )  # fmt: skip
+        with pytest.raises(RuntimeError, match="out of memory"):
+            work(said(*range(20, 20 + reward.MOST_FAILURES)))
+
+
 def test_a_reward_model_that_died_is_said_and_closing_it_hides_nothing(
     reward_model: Path, tmp_path: Path
 ) -> None:

@@ -20,6 +20,8 @@ from typing import IO, Any
 Conversation = Sequence[Mapping[str, str]]
 Scored = tuple[list[float | None], list[str]]
 """Scores, and for each the reason where it is None."""
+MOST_FAILURES = 16
+"""Conversations in a row that cannot be scored, from which on the model is given up."""
 Scorer = Callable[[list[Conversation]], Scored]
 
 
@@ -133,6 +135,7 @@ def _by_length(
     texts: Texts, score: Callable[[list[list[int]]], list[float]], *, size: int
 ) -> Scorer:
     """Batches of like lengths, answers in the order asked."""
+    scored = _whatever_fails(score)
 
     def work(conversations: list[Conversation]) -> Scored:
         read = [texts.ids(c) for c in conversations]
@@ -141,14 +144,52 @@ def _by_length(
         order = sorted((i for i, (ids, _) in enumerate(read) if ids), key=lambda i: len(read[i][0]))
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            for i, value in zip(part, score([read[i][0] for i in part]), strict=True):
-                if math.isfinite(value):
+            for i, value in zip(part, scored([read[i][0] for i in part]), strict=True):
+                if value is None:
+                    reasons[i] = "model_failed"
+                elif math.isfinite(value):
                     scores[i] = value
                 else:
                     reasons[i] = "not_finite"
         return scores, reasons
 
     return work
+
+
+def _whatever_fails(
+    score: Callable[[list[list[int]]], list[float]],
+) -> Callable[[list[list[int]]], list[float | None]]:
+    """A batch that fails is scored one by one, and what fails alone has no score.
+
+    One conversation too long for the device's memory must not end every run that meets it. Many
+    failures in a row are the model's or the device's own, and raise.
+    """
+    in_a_row = 0
+
+    def alone(one: list[int]) -> float | None:
+        nonlocal in_a_row
+        try:
+            value = score([one])[0]
+        except Exception:
+            in_a_row += 1
+            if in_a_row >= MOST_FAILURES:
+                raise
+            return None
+        in_a_row = 0
+        return value
+
+    def scored(batch: list[list[int]]) -> list[float | None]:
+        nonlocal in_a_row
+        if len(batch) > 1:
+            try:
+                found = list(score(batch))
+            except Exception:  # whatever a model's library raises: it is asked again, one by one
+                return [alone(one) for one in batch]
+            in_a_row = 0
+            return [*found]
+        return [alone(one) for one in batch]
+
+    return scored
 
 
 _ENGINES = {"transformers": transformers_scorer, "vllm": vllm_scorer}
