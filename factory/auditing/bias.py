@@ -185,9 +185,10 @@ def correct_in_orders(
 ) -> dict[str, Any] | None:
     """Calls that say what the reference says, and units whose two orders both do.
 
-    A failed call is a wrong one. None where no unit has a reference.
+    A failed call is a wrong one, unless a repetition of the same order made it good. None where no
+    unit has a reference.
     """
-    known = [g for g in games if g["unit"] in reference]
+    known = _made_good([g for g in games if g["unit"] in reference])
     if not known:
         return None
     right = [g.get("p_one") is not None and _class([g["p_one"]]) == reference[g["unit"]]
@@ -204,6 +205,14 @@ def correct_in_orders(
     row["n_swaps"] = len(both)
     found = rate([float(v) for v in both.values()], [prompt_of[u] for u in both])
     return row | found.columns("correct_in_both")
+
+
+def _made_good(games: Sequence[Game]) -> list[Game]:
+    """The games without failures that were asked again and then gave a verdict."""
+    heard = {(g["unit"], g["as_listed"]) for g in games if g["p_first"] is not None}
+    return [
+        g for g in games if g["p_first"] is not None or (g["unit"], g["as_listed"]) not in heard
+    ]
 
 
 def human_longer(games: Mapping[str, Sequence[Game]], people: Sequence[str]) -> dict[Unit, float]:

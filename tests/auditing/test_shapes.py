@@ -294,3 +294,17 @@ def test_tokens_and_characters_are_not_compared_with_each_other(world: Any) -> N
                 world.completions[identity]["n_tokens"] = 4
     [row] = world.flush().rows("select * from length_bias")
     assert (row["n"], row["longer_is_better_share"]) == (3, 1.0)
+
+
+def test_a_failure_that_was_asked_again_with_success_is_no_wrong_verdict(world: Any) -> None:
+    for i in range(3):
+        for model in ("good", "bad"):
+            world.completion(f"{i}", model, model)
+        for order in (("good", "bad"), ("bad", "good")):
+            world.said("j", f"{i}", order, None)
+            if i:
+                world.said("j", f"{i}", order, float(order[0] == "good"), replicate=1)
+        world.said("ann", f"{i}", ("good", "bad"), 1.0, kind="human")
+    row = by_judge(audit(world.flush()), "orders")["j"]
+    assert (row["calls"], row["n_swaps"]) == (6, 3)
+    assert row["correct"] == row["correct_in_both"] == pytest.approx(2 / 3)
