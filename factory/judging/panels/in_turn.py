@@ -32,11 +32,24 @@ Ask = Callable[[Source, Sequence[str], Callable[[Task], bool]], None]
 
 _WORTH_ASKING = """
 with
+said as (
+  select winner_id, score, completion_ids
+  from labels where label_id not in (
+    select supersedes_id from labels where supersedes_id is not null
+  )
+),
+voted as (
+  -- A person preferred it or scored it: their word goes before the detector's, as for pairs.
+  select winner_id as completion_id from said where winner_id is not null
+  union
+  select completion_ids[1] from said where score is not null and len(completion_ids) = 1
+),
 flagged as (
   select completion_id
   from judgements
   where (judge = 'injection' or parser like 'injection/%') and status = 'ok'
     and completion_id in (select completion_id from wanted)
+    and completion_id not in (select completion_id from voted)
   group by completion_id
   having arg_max(score, (created_at, judgement_id)) < 0.5
 ),
