@@ -63,7 +63,9 @@ async def ask(
         size, at_once = (
             (source.endpoint.batch.size, BATCHES_AT_ONCE) if batches else (shard, SHARDS_AT_ONCE)
         )
-        for part in _shards(blocks, size):
+        parts = _shards(blocks, size)
+        # In a thread: texts are read from the lake, and calls in flight must not wait for it.
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
             running.add(asyncio.create_task(_ask_shard(part, asker)))
             if len(running) >= at_once:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
