@@ -99,9 +99,10 @@ def check_gate_judge(recipe: Recipe, *, workspace: Path) -> None:
     """The gate needs a score that means the same for two models.
 
     A pairwise judge compares a model's samples with each other: every model's mean is then one half
-    and only the shape of its scores would decide.
+    and only the shape of its scores would decide. So does a panel that ranks, or has such a member.
     """
     from factory.judging.files import load as load_judge
+    from factory.judging.panels.rules import RELATIVE
 
     front = load_judge(recipe.gate_judge, workspace=workspace).front
     kind = front.kind
@@ -111,9 +112,16 @@ def check_gate_judge(recipe: Recipe, *, workspace: Path) -> None:
             "score of every answer",
             next=f"--set gate.judge={front.panel.members[-1]}, and list it in judging.judges",
         )
-    if kind in ("pairwise", "listwise", "revise", "human"):
+    members = front.panel.members if front.panel is not None else ()
+    kinds = {kind, *(load_judge(member, workspace=workspace).front.kind for member in members)}
+    among = sorted(kinds & {"pairwise", "listwise", "revise", "human"})
+    said = among[0] if among else ""
+    if front.panel is not None:
+        said = said and f"a panel with a {said} member"
+        said = f"a panel by {front.panel.rule}" if front.panel.rule in RELATIVE else said
+    if said:
         raise RecipeError(
-            f"gate.judge: {recipe.gate_judge!r} is {kind}; the gate needs a verifier or a "
+            f"gate.judge: {recipe.gate_judge!r} is {said}; the gate needs a verifier or a "
             "pointwise judge, whose scores of two models can be compared",
             next="--set gate.judge=NAME",
         )

@@ -391,6 +391,32 @@ def test_a_panel_that_asks_what_a_pair_needs_is_no_judge_for_the_gate(store: Sto
         check_gate_judge(recipe, workspace=store.workspace)
 
 
+@pytest.mark.parametrize(
+    ("members", "rule", "words"),
+    [
+        ("pairwise, arena-hard", "mean", "a panel with a pairwise member"),
+        ("ultrafeedback, listwise-ranking", "mean", "a panel with a listwise member"),
+        ("ultrafeedback, safety", "borda", "a panel by borda"),
+        ("ultrafeedback, safety", "first_decisive", "a panel by first_decisive"),
+        ("ultrafeedback, safety", "mean", ""),
+    ],
+)
+def test_a_panel_that_ranks_is_no_judge_for_the_gate_either(
+    store: Store, members: str, rule: str, words: str
+) -> None:
+    text = _panel(rule, *members.split(", ")).replace(", in_turn: true", "")
+    _write(store, "bench", text)
+    recipe = load(
+        "llm-judge",
+        overrides=['judging.judges=["bench"]', "pairing.judge=null", "gate.judge=null"],
+    )
+    if not words:
+        check_gate_judge(recipe, workspace=store.workspace)
+        return
+    with pytest.raises(RecipeError, match=words):
+        check_gate_judge(recipe, workspace=store.workspace)
+
+
 def test_a_panel_that_ends_prompts_early_is_no_judge_of_answers_that_come_later(
     store: Store,
 ) -> None:
