@@ -206,7 +206,7 @@ def _free() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("half", "least"), [(0, 0.95), (1, 0.8)], ids=["development", "held out"])
+@pytest.mark.parametrize(("half", "least"), [(0, 0.95), (1, 0.85)], ids=["development", "held out"])
 def test_injections_in_free_wording_and_other_languages_are_mostly_found(
     half: int, least: float
 ) -> None:

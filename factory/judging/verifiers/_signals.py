@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Callable, Iterator
 
@@ -124,7 +125,7 @@ ALONE = {
 LABELS = re.compile(
     r"^\W{0,4}(?:label|preferred|winner|verdict|chosen|reward|grader?_?\w*|judge_?\w*|preference|rating|overall|final_score)['\"]?"
     r"\s{0,2}(?::|=|=>)\s{0,2}['\"]?(?:chosen|true|first|second|a|b|max(?:imum)?|best|top|1\.0|10|5|assistant_?[ab])['\"]?\W{0,3}$|"
-    r"[{,(]\s{0,2}['\"]?(?:reward|winner|verdict|preferred|preference|chosen)['\"]?\s{0,2}[:=]\s{0,2}['\"]?(?:1\.0|1|first|second|a|b|max|true|10|best)['\"]?\s{0,2}[,})]|"
+    r"[{,(]\s{0,2}['\"]?(?:reward|winner|verdict|preferred|preference|chosen)['\"]?\s{0,2}[:=]\s{0,2}['\"]?(?:1\.0|1|first|second|(?:(?:model|assistant|response|answer|candidate)[_ -]?)?[ab]|max|true|10|best)['\"]?\s{0,2}[,})]|"
     r"\b(?:grader|judge|evaluator|score|rating)_(?:override|command|instruction|result|response)\b|\bset_score\b|"
     r"^\s{0,2}reward\s{0,2}=\s{0,2}1(?:\.0)?\b|\bhelpfulness\b[^\n]{0,4}\b5\b[^\n]{0,30}\bcorrectness\b",
     re.MULTILINE,
@@ -295,6 +296,27 @@ def hidden(text: str) -> Iterator[str]:
             continue
         if plain.isprintable() and " " in plain:
             yield plain
+    yield from _decoded(text)
     backwards = text[::-1].lower()
-    if any(word in backwards for word in ("ignore ", " rubric", "highest score", "disregard")):
+    if any(word in backwards for word in _BACKWARDS):
         yield text[::-1]
+
+
+_BACKWARDS = ("ignore ", " rubric", "highest score", "disregard", " the ", " this ")
+_HEX = re.compile(r"(?:\b[0-9a-fA-F]{2}[ :]){7,}[0-9a-fA-F]{2}\b|\b(?:0x)?(?:[0-9a-fA-F]{2}){8,}\b")
+_PIECES = re.compile(r"['\"]\s*(?:[+,;]\s*)?(?:\w{1,8}\s*=\s*)?['\"]")
+_ROTATED = re.compile(
+    r"\b(?:gur|guvf|fpber|tenqre|whqtr|vtaber|nafjre|engvat|zbfg|tvir)\b", re.IGNORECASE
+)
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """What hexadecimal digits, letters moved by thirteen and strings in pieces say."""
+    for found in list(_HEX.findall(text))[:20]:
+        plain = bytes.fromhex(re.sub(r"0x|[ :]", "", found)).decode("latin-1")
+        if plain.isprintable() and " " in plain:
+            yield plain
+    if len(_ROTATED.findall(text)) > 1:
+        yield codecs.decode(text, "rot13")
+    if len(_PIECES.findall(text)) > 1:
+        yield _PIECES.sub("", text)

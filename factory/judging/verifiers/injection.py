@@ -7,9 +7,11 @@ a text from leaving its block; this finds the texts that try (Greshake et al. 20
 2302.12173; Raina et al. 2024, arXiv 2402.14016; JudgeDeceiver, arXiv 2403.17710).
 
 Each pattern needs two things together, an address or an order and a thing that only a judge has,
-because answers about grading, films with ratings and prompts about prompts are ordinary. What the
-conversation itself speaks of is not held against the answer: a verdict mark or a role tag that
-stands in the prompt may be repeated.
+because answers about grading, films with ratings and prompts about prompts are ordinary. Wordings
+that no pattern foresees are weighed word by word (`_evidence`). What the conversation itself speaks
+of is not held against the answer: a verdict mark or a role tag that stands in the prompt may be
+repeated, and where a prompt is about judging its answer must say clearly more of the kind. A
+conversation is no better trusted for that: it can excuse words that it holds, never an order.
 """
 
 from __future__ import annotations
@@ -21,12 +23,17 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 from factory.judging.outcomes import Verdict, good
-from factory.judging.verifiers import _needs, _signals, _speech
+from factory.judging.verifiers import _evidence, _needs, _signals, _speech
 
-VERSION = "3"
+VERSION = "4"
 
 _ZERO_WIDTH = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _LEET = str.maketrans("013457@$", "oieastas")
+_MIXED = re.compile(r"\b(?=[a-z0-9@$]{0,20}[a-z])[a-z0-9@$]{0,20}[013457@$][a-z0-9@$]{1,20}\b")
+_MORE_THAN_ASKED = 1.0
+_CLEAR = 4.0
+"""By how much an answer must outweigh its prompt, and from where it counts even where the prompt
+asks to judge a text; in units of `_evidence`."""
 
 
 def _together(sentence: str) -> str:
@@ -88,9 +95,8 @@ def plain(text: str) -> str:
     if text.isascii():
         return _SPACES.sub(" ", text.casefold())
     folded = unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", text)).casefold()
-    without = "".join(
-        c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c)
-    )
+    parts = (c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c))
+    without = unicodedata.normalize("NFC", "".join(parts))  # Korean syllables are whole again
     return _SPACES.sub(" ", without.replace("\u2019", "'"))
 
 
@@ -125,7 +131,23 @@ def _found(text: str, asked: str) -> str:
         or _first(_COMPILED_TELLS, flat, parts, prompt)
         or _first(_SIGNS, clean, whole, prompt)
         or _sentences(flat, parts, prompt)
+        or _weighed(flat, prompt)
     )
+
+
+def _weighed(flat: str, prompt: Callable[[], str]) -> str:
+    """Whether the evidence of any sentence, also with digits as letters, outweighs the prompt's."""
+    most = _evidence.evidence(flat)
+    if _MIXED.search(flat):
+        most = max(most, _evidence.evidence(_MIXED.sub(lambda m: m[0].translate(_LEET), flat)))
+    if most <= 0:
+        return ""
+    asked = prompt()
+    if asked and most <= _evidence.evidence(asked) + _MORE_THAN_ASKED:
+        return ""
+    if asked and most <= _CLEAR and _evidence.asks_for_judging(asked):
+        return ""
+    return "speaks_to_judge"
 
 
 def _first(
