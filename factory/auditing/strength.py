@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from factory.auditing.games import Game
-from factory.auditing.numbers import TOO_FEW, Floats, codes_of, finite
+from factory.auditing.numbers import TOO_FEW, Floats, Ints, codes_of, finite
 
 TERMS = ("length", "headers", "lists", "bold")
 
@@ -44,21 +44,27 @@ class Styled:
 def strengths(games: Sequence[Game], *, resamples: int = 200, seed: int = 0) -> dict[str, Strength]:
     """Bradley-Terry strengths with a percentile interval over resampled prompts.
 
-    A verdict of probability p counts as p of a win and 1 - p of a loss. A model that never lost, or
-    never won, has no finite strength: its value is None.
+    A verdict of probability p counts as p of a win and 1 - p of a loss. Strengths exist only among
+    models of which each has won, directly or through others, against each (Ford 1957, doi
+    10.2307/2308513): a model that never lost, or never won, or met none of these, has the value
+    None. Of several such groups the largest is shown.
     """
     if not games:
         return {}
     models = sorted({m for g in games for m in (g.first, g.second)})
     prompts = codes_of([g.prompt_id for g in games])
     n_prompts = int(prompts.max()) + 1
-    value = _bradley_terry(games, models, np.ones(len(games)))
-    if n_prompts < TOO_FEW or not resamples:
+    played = _Played(games, models)
+    once = np.ones(len(games))
+    group = played.group(once)
+    value = played.fit(once, group)
+    if n_prompts < TOO_FEW or not resamples or not len(group):
         return {m: Strength(value=finite(v)) for m, v in zip(models, value, strict=True)}
     rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [_bradley_terry(games, models, _draw(rng, n_prompts)[prompts]) for _ in range(resamples)]
-    )
+    drawn = np.array([
+        played.fit(counts, group)
+        for counts in (_draw(rng, n_prompts)[prompts] for _ in range(resamples))
+    ])  # fmt: skip
     return {
         m: _strength(float(v), drawn[:, i])
         for i, (m, v) in enumerate(zip(models, value, strict=True))
@@ -78,24 +84,61 @@ def _strength(value: float, drawn: Floats) -> Strength:
     return Strength(value=value, low=float(low), high=float(high))
 
 
-def _bradley_terry(games: Sequence[Game], models: list[str], counts: Floats) -> Floats:
-    """(M,) log strengths around a mean of 0; -inf or NaN where there is none."""
-    import evalica
-    import pandas as pd
+class _Played:
+    """Games by number: who played whom, and P(the first won)."""
 
-    p = np.array([g.p for g in games])
-    kept = counts > 0
-    first = [g.first for g, k in zip(games, kept, strict=True) if k]
-    second = [g.second for g, k in zip(games, kept, strict=True) if k]
-    n = int(kept.sum())
-    won: list[Any] = [evalica.Winner.X] * n + [evalica.Winner.Y] * n
-    weights = np.concatenate([p[kept] * counts[kept], (1 - p[kept]) * counts[kept]])
-    found = evalica.bradley_terry(
-        first * 2, second * 2, won, index=pd.Index(models), weights=weights.tolist()
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(found.scores.reindex(models).to_numpy(dtype=np.float64))
-    return logs - logs[np.isfinite(logs)].mean()
+    def __init__(self, games: Sequence[Game], models: Sequence[str]) -> None:
+        place = {m: i for i, m in enumerate(models)}
+        self.models = models
+        self.first = np.array([place[g.first] for g in games])
+        self.second = np.array([place[g.second] for g in games])
+        self.p = np.array([g.p for g in games])
+
+    def group(self, counts: Floats) -> Ints:
+        """The largest group of models (numbers, sorted) among which strengths exist; or none."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        n = len(self.models)
+        won = coo_array(
+            (
+                np.concatenate([self.p * counts, (1 - self.p) * counts]),
+                (np.concatenate([self.first, self.second]),
+                 np.concatenate([self.second, self.first])),
+            ),
+            shape=(n, n),
+        ).tocsr()  # fmt: skip
+        won.eliminate_zeros()
+        _, labels = connected_components(won, directed=True, connection="strong")
+        sizes = np.bincount(labels)
+        largest = np.flatnonzero(labels == int(sizes.argmax()))
+        return largest if len(largest) > 1 else largest[:0]
+
+    def fit(self, counts: Floats, group: Ints) -> Floats:
+        """(M,) log strengths around the group's mean of 0; NaN outside of it.
+
+        All NaN where these counts leave the group without a strength of each of its models.
+        """
+        import evalica
+        import pandas as pd
+
+        found = np.full(len(self.models), np.nan)
+        inside = np.isin(self.first, group) & np.isin(self.second, group) & (counts > 0)
+        if not inside.any() or not np.array_equal(self.group(counts * inside), group):
+            return found
+        names = [self.models[i] for i in group]
+        first = [self.models[i] for i in self.first[inside]]
+        second = [self.models[i] for i in self.second[inside]]
+        won: list[Any] = [evalica.Winner.X] * len(first) + [evalica.Winner.Y] * len(first)
+        p, times = self.p[inside], counts[inside]
+        scores = evalica.bradley_terry(
+            first * 2, second * 2, won, index=pd.Index(names),
+            weights=np.concatenate([p * times, (1 - p) * times]).tolist(), limit=10_000,
+        ).scores.reindex(names)  # fmt: skip
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(scores.to_numpy(dtype=np.float64))
+        found[group] = logs - logs.mean()
+        return found
 
 
 # --- style ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from factory.auditing import lengths
+from factory.auditing.games import load
 from factory.auditing.leaderboard import leaderboard
+from factory.auditing.strength import strengths
 from factory.errors import UserError
 from factory.store import Store
 
@@ -178,3 +181,25 @@ def test_a_file_of_weights_or_difficulty_that_does_not_fit_says_so(tmp_path: Pat
         lengths.read_difficulty(file)
     with pytest.raises(UserError, match="has no column model"):
         lengths.read_weights(file)
+
+
+def test_a_model_that_never_lost_or_met_nobody_has_no_strength_and_the_others_keep_theirs(
+    world: Any,
+) -> None:
+    for i in range(40):
+        for model in ("champion", "a", "b", "far", "away"):
+            world.completion(f"{i}", model, model)
+        world.said("j", f"{i}", ("champion", "a"), 1.0)
+        world.said("j", f"{i}", ("a", "b"), float(i % 4 > 0))
+        world.said("j", f"{i}", ("b", "champion"), 0.0)
+        if i < 20:
+            world.said("j", f"{i}", ("far", "away"), 1.0)
+    games = load(world.flush(), "j")
+    found = strengths(games, resamples=20)
+    assert found["a"].value == pytest.approx(math.log(3) / 2)
+    assert found["b"].value == pytest.approx(-math.log(3) / 2)
+    assert found["a"].low < found["a"].value < found["a"].high
+    for model in ("champion", "far", "away"):
+        assert (found[model].value, found[model].low, found[model].high) == (None, None, None)
+    sweep = strengths([g for g in games if "champion" in (g.first, g.second)], resamples=5)
+    assert {s.value for s in sweep.values()} == {None}
