@@ -27,6 +27,7 @@ def main(job_file: Path) -> int:
 
         try:
             run(job)
+            leave_together()
         except UserError as error:
             write_json(
                 job.work_dir / "error.json",
@@ -38,6 +39,19 @@ def main(job_file: Path) -> int:
             )
             return error.exit_code
     return 0
+
+
+def leave_together() -> None:
+    """End the process group, if there is one, when every rank is done.
+
+    A rank that ends by itself leaves its group's threads running, and the C++ library then aborts
+    the process now and then: a training that had succeeded would have failed.
+    """
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
