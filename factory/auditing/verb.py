@@ -95,17 +95,22 @@ def audit(
         bias.bias_and_variance(judge, games.get(judge, ()), levels[0], people)
         for judge in levels[0].judges()
     ]))  # fmt: skip
-    found.add("spread", "How many different verdicts, and their entropy", mine([
-        bias.spread(judge, said)
-        for level in levels for judge in level.judges()
-        if (said := [v for v in level.votes[judge].values() if v is not None])
-        and not _implied(level, judge, levels[1])
-    ]))  # fmt: skip
+    found.add("spread", "How many different verdicts, and their entropy", mine(_spread(levels)))
     found.add("drift", "The same questions asked again", mine(drift.drift(store, anchors=anchors)))
     checks = _checks(store, found, wanted)
     found.add("thresholds", "What the judges' files ask for", checks)
     found.failed = sorted({c["judge"] for c in checks if c["verdict"] == "fails"})
     return found
+
+
+def _spread(levels: Sequence[Ballots]) -> list[dict[str, Any] | None]:
+    return [
+        bias.spread(judge, said)
+        for level in levels
+        for judge in level.judges()
+        if (said := [v for v in level.votes[judge].values() if v is not None])
+        and not _implied(level, judge, levels[1])
+    ]
 
 
 def _there(names: Sequence[str], known: set[str]) -> None:
