@@ -105,6 +105,9 @@ class Server:
             await self._site.stop()
         await asyncio.sleep(0.05)  # connections that were being accepted come to the runner
         await self._runner.cleanup()
+        # A connection that was accepted but not yet the runner's would stay open, and be warned of.
+        for left in list(self._loop._transports.values()):  # type: ignore[attr-defined]  # no other list
+            left.abort()
         await asyncio.sleep(0.05)
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
