@@ -140,8 +140,7 @@ def test_the_least_loaded_endpoint_gets_the_next_call(model_dir: Path, log: Path
         found = sampler.sample(requests(200), PARAMS)
     assert keys(found) == wanted(200)
     assert len(a.asked) + len(b.asked) == 200
-    # Both are asked; how often each is, hangs on how quickly each answers.
-    assert min(len(a.asked), len(b.asked)) > 0
+    assert min(len(a.asked), len(b.asked)) > 20
 
 
 def test_no_endpoint_gets_more_at_once_than_it_may(model_dir: Path, log: Path) -> None:
@@ -172,7 +171,7 @@ def test_an_endpoint_killed_half_way_loses_no_row_and_is_taken_back_when_it_live
             while not healthy.healthy and time.monotonic() < until:
                 sampler.sample(requests(5), PARAMS)
             assert keys(sampler.sample(requests(100), PARAMS)) == wanted(100)
-            assert again.asked
+            assert len(again.asked) > 10
 
 
 def test_a_storm_of_429_slows_down_and_loses_nothing(model_dir: Path, log: Path) -> None:
