@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from factory.errors import BudgetExhausted, StoreError, UserError
 from factory.store import CallIntent, CallResult, Ledger
@@ -213,15 +215,26 @@ def test_a_lease_is_held_until_it_is_given_back(budget: Ledger) -> None:
     assert not budget.holds("run:1")
 
 
-def test_units_a_minute_are_shared_by_every_process(budget: Ledger) -> None:
+def test_units_a_minute_are_shared_by_every_process(
+    budget: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, moment = Ledger._now, list[float]()
+
+    def stopped(ledger: Ledger, con: Connection) -> float:
+        moment.append(read(ledger, con))
+        return moment[0]
+
+    monkeypatch.setattr(Ledger, "_now", stopped)
+    monkeypatch.setattr(
+        "factory.store.rates.time", SimpleNamespace(time=time.time, monotonic=lambda: 0.0)
+    )
     other, limits = Ledger(budget.url, owner=DEAD), {"requests": 60, "tokens": 6000}
     one = {"requests": 1.0, "tokens": 10.0}
     assert budget.take_units("e", limits, [one]) == [0.0]
-    (wait,) = other.take_units("e", limits, [one])
-    assert 0.9 < wait <= 1.0
+    assert other.take_units("e", limits, [one]) == pytest.approx([60.5 / 60])
     assert other.take_units("another", limits, [one]) == [0.0]
     first, *_ = other.take_units("e", limits, [one] * 5, unused={"tokens": 10.0})
-    assert 1.8 < first <= 2.0
+    assert first == pytest.approx(2 * 60.5 / 60)
     other.close()
 
 

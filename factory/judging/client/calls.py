@@ -206,18 +206,28 @@ class Client:
         Raises:
             FactoryError: why the run was stopped, or is stopped by this.
         """
-        await self._limits.turn(tokens)
+        until = await self._limits.turn(tokens)
         self._go_on()
         try:
             ours = await self._journal.send(intent)
         except FactoryError as refused:
             self._end(refused)
             raise
-        if ours and self._stop is not None:  # it waited for the budget meanwhile
-            never = failed_try(Reply(error="cancelled"), cost=0)
-            await self._journal.finish(result_of(intent.call_id, never))
+        if ours:
+            await self._leave_or_never(intent.call_id, tokens, until=until)
         self._go_on()
         return ours
+
+    async def _leave_or_never(self, call_id: str, tokens: int, *, until: float) -> None:
+        """Have a call of ours leave while its turn lasts; after the stop it never does."""
+        never = result_of(call_id, failed_try(Reply(error="cancelled"), cost=0))
+        try:
+            await self._limits.leave(tokens, until=until)
+        except BaseException:
+            self._journal.finish_later(never)
+            raise
+        if self._stop is not None:  # it waited for the budget, or for another turn, meanwhile
+            await self._journal.finish(never)
 
     def _go_on(self) -> None:
         if self._stop is not None:

@@ -1,8 +1,12 @@
 """Requests and tokens per minute, kept before a call leaves, by all processes of a workspace.
 
-The units are in the ledger. Callers go in the order in which they asked, and one of them looks for
-all: a process takes no more than what leaves within a second, so that it neither takes another's
-turn nor leaves a debt behind when it is killed.
+The units are in the ledger, with the moment for which they were given. Who is kept from leaving at
+that moment, by the ledger or by a busy machine, leaves a little later or takes another turn: late
+calls never leave together with those whose turn it is.
+
+Callers go in the order in which they asked, and one of them looks for all: a process takes no more
+than what leaves within a second, so that it neither takes another's turn nor leaves a debt behind
+when it is killed.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
+from math import inf
 
 from factory.store import Ledger
+from factory.store.rates import LATE_S
 
 _QUEUE = 512
 """Callers that one look at the ledger may serve."""
@@ -37,25 +43,44 @@ class Limits:
         self._ledger = ledger
         self._name = name
         self._clock = clock
-        self._queue: deque[tuple[Mapping[str, int], asyncio.Future[None]]] = deque()
+        self._queue: deque[tuple[Mapping[str, int], asyncio.Future[float]]] = deque()
         self._unused: Counter[str] = Counter()
+        self._slow = 0.0
+        """Seconds in which the ledger answered last, where that is long."""
         self._looking: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
 
-    async def turn(self, tokens: int) -> None:
+    async def turn(self, tokens: int) -> float:
         """Wait until one request that may use so many tokens may leave, or until the end.
+
+        Gives the moment until which it may: `leave` wants it.
 
         Raises:
             UserError: when the ledger cannot be written.
         """
-        if not self._limits or self._ended.is_set():
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._limits:
+            return inf
         asked = {"requests": 1, "tokens": tokens}
-        self._queue.append(({kind: asked[kind] for kind in self._limits}, turn))
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        await turn
+        units = {kind: asked[kind] for kind in self._limits}
+        while not self._ended.is_set():
+            turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            self._queue.append((units, turn))
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
+            until = await turn
+            # What a missed turn took is not given back: others have been told theirs by now.
+            if self._clock() <= until:
+                return until
+        return inf
+
+    async def leave(self, tokens: int, *, until: float) -> None:
+        """Return when a request may leave that had its turn: now, or at another one if it is late.
+
+        Raises:
+            UserError: when the ledger cannot be written.
+        """
+        if self._clock() > until:
+            await self.turn(tokens)
 
     def used(self, tokens: int, *, taken: int) -> None:
         """What a request really used: the rest is free again."""
@@ -67,7 +92,7 @@ class Limits:
         self._ended.set()
         for _, turn in self._queue:
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(inf)
         self._queue.clear()
 
     async def close(self) -> None:
@@ -83,27 +108,36 @@ class Limits:
         """Serve the queue until it is empty."""
         while self._queue:
             try:
-                waits = await self._take(_QUEUE)
+                moments = await self._take(_QUEUE)
             except Exception as failed:  # handed to the coroutines that wait: none may hang
                 self._fail(failed)
                 return
-            at = self._clock()
-            for wait in waits:
-                await self._rest(at + wait - self._clock())
+            for moment in moments:
+                await self._rest(moment - self._clock())
                 if not self._queue:
                     return
                 units, turn = self._queue.popleft()
                 if turn.done():
-                    self._unused.update(units)
+                    self.used(0, taken=units.get("tokens", 0))
                 else:
-                    turn.set_result(None)
+                    turn.set_result(moment + LATE_S)
 
     async def _take(self, most: int) -> list[float]:
         calls = [units for units, _ in islice(self._queue, most)]
         unused, self._unused = self._unused, Counter()
-        return await asyncio.to_thread(
-            self._ledger.take_units, self._name, self._limits, calls, unused=unused
+        before = self._clock()
+        moments = await asyncio.to_thread(
+            self._ledger.take_units,
+            self._name,
+            self._limits,
+            calls,
+            unused=unused,
+            soonest=self._slow,
         )
+        # Else a ledger that needs longer than a turn is good for would never give one.
+        took = self._clock() - before
+        self._slow = took if took > LATE_S / 2 else 0.0
+        return moments
 
     async def _rest(self, seconds: float) -> None:
         if seconds > 0:
