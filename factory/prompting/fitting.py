@@ -12,7 +12,7 @@ from factory.errors import UserError
 from factory.prompting.formats import Row
 from factory.prompting.mapping import Column, ColumnMapping, Field, lookup
 from factory.prompting.reading import Batch
-from factory.prompting.verdicts import TWO_WAYS, label
+from factory.prompting.verdicts import NUMBERS, TWO_WAYS, label, score, verdict_label
 
 Kind = Literal["prompts", "completions", "judgements"]
 
@@ -112,17 +112,17 @@ def check(
 def check_scale(
     mapping: ColumnMapping, batches: Callable[[], Iterable[Batch]], *, file: str, command: str
 ) -> None:
-    """Refuse a preference of zeros and ones that no scale explains.
+    """Refuse a preference in numbers that no scale explains.
 
-    Read by the common labels such a column would be draws and first winners, where its author most
-    likely meant losers and winners. The file is read until every column has said something else,
-    which the first batch nearly always does.
+    Zeros and ones alone would by the common labels be draws and first winners, where their author
+    most likely meant losers and winners. Of -1 and 1, of five grades or of probabilities, the
+    labels would read a few and lose the others. The file is read while a column says numbers alone.
 
     Raises:
         UserError: naming the column and the scale to write.
     """
     doubts = [
-        _Doubt(column)
+        _Doubt(column, mapping=verdict)
         for verdict in mapping.each_verdict()
         if verdict.scale is None and (column := verdict.columns.get("preference")) is not None
     ]
@@ -130,30 +130,60 @@ def check_scale(
         for row in batch.rows:
             for values in filter(mapping.keeps, mapping.rows(row)):
                 doubts = [doubt for doubt in doubts if not doubt.ends(values)]
+        strange = next((doubt for doubt in doubts if doubt.strange), None)
+        if strange is not None:
+            raise _no_scale(
+                f"{file}: no scale says what {strange.strange} means",
+                strange, "{first: [1], second: [2], draws: [1.5], between: true}", command,
+            )  # fmt: skip
         if not doubts:
             return
     for doubt in doubts:
-        if doubt.said:
-            raise UserError(
+        if doubt.said and not doubt.other:
+            raise _no_scale(
                 f"{file}: the preferences in {'+'.join(doubt.column.column)!r} are only 0 and 1, "
-                "which may be draws and first winners or losers and winners: write `scale: "
-                "{first: [1], second: [0], draws: []}`, or what else they mean, in a mapping file",
-                next=f"{command} --map ./MAPPING.yaml",
-            )
+                "which may be draws and first winners or losers and winners",
+                None, "{first: [1], second: [0], draws: []}", command,
+            )  # fmt: skip
+
+
+def _no_scale(what: str, doubt: _Doubt | None, scale: str, command: str) -> UserError:
+    where = f" in {'+'.join(doubt.column.column)!r}" if doubt else ""
+    return UserError(
+        f"{what}{where}: write `scale: {scale}`, or what else they mean, in a mapping file",
+        next=f"{command} --map ./MAPPING.yaml",
+    )
 
 
 @dataclass(slots=True)
 class _Doubt:
-    """A preference column that has said nothing but 0 and 1 so far, or nothing at all."""
+    """A preference column that has said nothing but numbers so far, or nothing at all."""
 
     column: Column
+    mapping: ColumnMapping
     said: bool = False
+    other: bool = False
+    """Whether it said another number than 0 and 1."""
+    strange: str = ""
+    """The first number that has no common meaning."""
 
     def ends(self, values: Mapping[str, Any]) -> bool:
-        """Whether this row says something else."""
-        written = label(self.column.read(values)).strip()
-        self.said = self.said or bool(written)
-        return bool(written) and written not in TWO_WAYS
+        """Whether this row says a word, which numbers beside it do not make doubtful."""
+        value = self.column.read(values)
+        written = verdict_label(value)
+        if not written or label(value) in self._names(values):
+            return False
+        if score(written) is None:
+            return True
+        self.said = True
+        self.other = self.other or written not in TWO_WAYS
+        if written not in NUMBERS:
+            self.strange = self.strange or label(value)
+        return False
+
+    def _names(self, values: Mapping[str, Any]) -> set[str]:
+        """The two models, which a verdict may name."""
+        return {label(self.mapping.get(values, name)) for name in ("model_1", "model_2")} - {""}
 
 
 def _no_column(

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from factory import rooms
 from factory.errors import RecipeError
 from factory.prompting.formats import Row
-from factory.prompting.verdicts import Scale, label
+from factory.prompting.verdicts import Scale, label, verdict_label
 
 ROOM = "storage/imports"
 
@@ -87,7 +87,10 @@ class Column(_Strict):
             parts = str(value).split(self.split)
             at = self.part or 0
             value = parts[at].strip() if -len(parts) <= at < len(parts) else None
-        return self.values.get(label(value)) if self.values is not None else value
+        if self.values is None:
+            return value
+        written = label(value)
+        return self.values.get(written if written in self.values else verdict_label(value))
 
 
 class Verdict(_Strict):

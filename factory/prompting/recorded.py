@@ -92,9 +92,14 @@ class ImportReport:
     def said(self) -> str:
         """The outcome as one sentence."""
         would = "would be added" if self.dry_run else "added"
-        if self.present and not self.added:
-            return f"nothing added: all {self.present} {self.kind} were already in the store"
         refused = sum(self.rejected.values())
+        if self.present and not self.added:
+            there = f"{self.present} {self.kind} were already in the store"
+            return (
+                f"nothing added: {there}, {refused} rejected"
+                if refused
+                else (f"nothing added: all {there}")
+            )
         return f"{self.added} {self.kind} {would} of {self.read} rows read, {refused} rejected"
 
     def as_dict(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ _SECOND = ("2", "b", "second", "right", "model_b", "model_2", "output_2", "respo
 _DRAWS = ("0", "1.5", "tie", "draw", "same", "c")
 TWO_WAYS = frozenset({"0", "1"})
 """Labels that say two things: by the common ones 0 is a draw, in a yes-no column it is a loser."""
+NUMBERS = frozenset({"0", "1", "1.5", "2"})
+"""The numbers that have a common meaning; any other needs a scale."""
 
 
 class Scale(BaseModel):
@@ -61,6 +63,13 @@ def label(value: object) -> str:
     return str(value)
 
 
+def verdict_label(value: object) -> str:
+    """A verdict as a label: also a number in words, for a CSV file writes 1 as 1.0 or 1.000."""
+    text = label(value).strip().casefold()
+    number = score(text) if text else None
+    return text if number is None else label(number)
+
+
 def preference(
     value: object, *, scale: Scale | None = None, names: tuple[str, str] = ("", "")
 ) -> Preference:
@@ -72,13 +81,13 @@ def preference(
         names: the two models; a verdict may name the winner.
     """
     scale = scale or Scale()
-    written = label(value).strip().casefold()
+    written, named = verdict_label(value), label(value).strip().casefold()
     if not written:
         return Preference(None)
-    if names[0] != names[1] and written in {n.casefold() for n in names if n}:
-        return Preference(1.0 if written == names[0].casefold() else 0.0)
+    if names[0] != names[1] and named in {n.casefold() for n in names if n}:
+        return Preference(1.0 if named == names[0].casefold() else 0.0)
     for labels, p in ((scale.draws, 0.5), (scale.first, 1.0), (scale.second, 0.0)):
-        if written in {label(one).casefold() for one in labels}:
+        if written in {verdict_label(one) for one in labels}:
             return Preference(p)
     return Preference(_between(value, scale) if scale.between else None)
 
@@ -104,7 +113,7 @@ def score(value: object) -> float | None:
 
 def shown_second_first(value: object) -> bool | None:
     """Whether the second listed answer was displayed first; None when the file does not say."""
-    written = label(value).strip().casefold()
+    written = verdict_label(value)
     if written in _SECOND:
         return True
     return False if written in _FIRST else None

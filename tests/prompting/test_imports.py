@@ -402,6 +402,37 @@ def test_zeros_and_ones_are_refused_until_a_scale_says_what_they_mean(
     assert [(r["raw"], r["p_first"]) for r in found] == [("", None), ("0", 0.0), ("1", 1.0)]
 
 
+@pytest.mark.parametrize("strange", [-1, 1.75, "0.8", 4])
+def test_numbers_without_a_common_meaning_are_refused_until_a_scale_explains_them(
+    store: Store, jsonl: Jsonl, strange: object
+) -> None:
+    path = jsonl([_compared(1), _compared(2, prompt="r"), _compared(strange, prompt="s")])
+    with pytest.raises(UserError, match=rf"what {strange} means in 'winner'.*between: true"):
+        import_judgements(store, [path], pool="p", run_id="r")
+    assert store.rows("select * from judgements") == []
+
+
+def test_a_csv_file_writes_the_same_verdicts_with_other_zeros(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "ae.csv"
+    head = "prompt,judge,model_a,output_1,model_b,output_2,winner,shown\n"
+    said = ["1.0,2.0", "2.0,1.0", "1.50,1", "1.000,2", "2.000000,1"]
+    path.write_text(head + "".join(f"q{i},j,m,x,n,y,{w}\n" for i, w in enumerate(said)))
+    how = resolve(["text=prompt", "judge=judge", "model_1=model_a", "model_2=model_b",
+                   "completion_1=output_1", "completion_2=output_2", "preference=winner",
+                   "shown_first=shown"])  # fmt: skip
+    import_judgements(store, [path], pool="p", run_id="r", mapping=how)
+    found = store.rows(
+        "select p.text, j.p_first, j.parser, c.text as won from judgements j "
+        "join (select prompt_id, json_extract_string(messages, '$[0].content') as text "
+        "from prompts) p using (prompt_id) "
+        "left join completions c on c.completion_id = j.winner_id order by p.text"
+    )
+    assert [(r["won"], r["p_first"]) for r in found] == [
+        ("x", 0.0), ("y", 0.0), (None, 0.5), ("x", 0.0), ("y", 0.0),
+    ]  # fmt: skip
+    assert {r["parser"] for r in found} == {"recorded/shown"}
+
+
 def test_a_single_two_anywhere_in_the_file_says_what_zero_and_one_mean(
     store: Store, jsonl: Jsonl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
