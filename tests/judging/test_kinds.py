@@ -69,6 +69,33 @@ def test_weights_decide_and_a_missing_member_is_never_a_low_score() -> None:
     assert skipping["x"].score == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("weights", [(0.1, 0.2, 0.3), (0.2, 0.7, 0.9), (0.6, 1.1, 1.7)])
+def test_weights_that_are_even_are_even_whatever_their_floats_add_up_to(
+    weights: tuple[float, ...],
+) -> None:
+    members = [Member(name=n, weight=w) for n, w in zip("abc", weights, strict=True)]
+    for one in ({"a": 1.0, "b": 1.0, "c": 0.0}, {"a": 0.0, "b": 0.0, "c": 1.0}):
+        for rule in ("majority", "mean"):
+            spec = Panel(members=("a", "b", "c"), rule=rule)
+            verdict = decide_pair(spec, members, one)
+            assert (verdict.winner, verdict.p_first) == ("tie", 0.5)
+        votes = decide(
+            Panel(members=("a", "b", "c"), rule="majority"),
+            members,
+            {n: {"x": score} for n, score in one.items()},
+            ["x"],
+        )
+        assert votes["x"].score == 0.5
+
+
+def test_a_lead_that_is_just_what_is_asked_for_does_not_decide() -> None:
+    spec = Panel(members=("a", "b"), rule="first_decisive", decisive=0.3)
+    members = [Member(name="a", high=10.0), Member(name="b", high=10.0)]
+    found = decide(spec, members, {"a": {"x": 8.0, "y": 5.0}, "b": {"x": 2.0, "y": 9.0}}, "xy")
+    assert {i: v.score for i, v in found.items()} == {"x": 0.2, "y": 0.9}
+    assert decide_pair(spec, members, {"a": 0.8, "b": 0.1}).winner == "second"
+
+
 def test_a_pair_goes_to_the_panel_as_a_whole_or_to_nobody() -> None:
     voices = [Member(name=n) for n in "abc"]
     said = {"a": 0.9, "b": 0.4, "c": 0.5}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from factory.judging.front import Panel
 from factory.judging.outcomes import Verdict, failed, good, preference
+from factory.judging.panels.needs import CLOSE
 from factory.judging.rankings import places
 
 if TYPE_CHECKING:
@@ -75,8 +76,13 @@ def _added(spec: Panel, shares: Sequence[tuple[Member, float]]) -> Verdict:
         return failed("error", "no_weight")
     if spec.rule == "mean":
         return good(sum(m.weight * share for m, share in shares) / total)
-    votes = sum(m.weight for m, share in shares if share >= spec.passes) / total
-    return good(0.5 if votes == 0.5 else float(votes > 0.5))
+    votes = sum(m.weight for m, share in shares if share >= spec.passes - CLOSE) / total
+    return good(_side(votes))
+
+
+def _side(p: float) -> float:
+    """0, a half or 1. Sums of weights such as 0.1 and 0.2 are floats, and a tie stays a tie."""
+    return 0.5 if abs(p - 0.5) <= CLOSE else float(p > 0.5)
 
 
 def _borda(
@@ -154,9 +160,11 @@ def _first_decisive(
     """The first member that tells a prompt's completions apart decides all of them."""
     for member in members:
         shares = {i: member.share(said[member.name][i]) for i in ids if i in said[member.name]}
-        if len(shares) == len(ids) and max(shares.values(), default=0.0) - min(
-            shares.values(), default=0.0
-        ) > max(spec.decisive, 0.0):
+        if (
+            len(shares) == len(ids)
+            and max(shares.values(), default=0.0) - min(shares.values(), default=0.0)
+            > spec.decisive + CLOSE
+        ):
             return {
                 i: good(share, reason=f"decided_by_{member.name}") for i, share in shares.items()
             }
@@ -181,7 +189,7 @@ def decide_pair(spec: Panel, members: Sequence[Member], said: Mapping[str, float
     if not voices or (spec.absent == "fail" and len(voices) < len(members)):
         return failed("error", "member_missing")
     if spec.rule == "first_decisive":
-        firm = (p for _, p in voices if abs(p - 0.5) > spec.decisive)
+        firm = (p for _, p in voices if abs(p - 0.5) > spec.decisive + CLOSE)
         return preference(next(firm, 0.5))
     if spec.rule == "minimum":
         agreed = {p > 0.5 for _, p in voices if p != 0.5}
@@ -191,6 +199,6 @@ def decide_pair(spec: Panel, members: Sequence[Member], said: Mapping[str, float
     if total <= 0:
         return failed("error", "no_weight")
     if spec.rule == "mean":
-        return preference(sum(m.weight * p for m, p in voices) / total)
-    lead = sum(m.weight * ((p > 0.5) - (p < 0.5)) for m, p in voices)
-    return preference(0.5 if lead == 0 else float(lead > 0))
+        p_first = sum(m.weight * p for m, p in voices) / total
+        return preference(0.5 if _side(p_first) == 0.5 else p_first)
+    return preference(_side(sum(m.weight * _side(p) for m, p in voices) / total))
