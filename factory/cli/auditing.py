@@ -1,4 +1,4 @@
-"""Verbs about trust: audit, leaderboard."""
+"""Verbs about trust: audit, leaderboard, stops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from factory.cli.common import Json, Workspace, open_workspace, say, say_json, s
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the app."""
-    for verb in (audit, leaderboard):
+    for verb in (audit, leaderboard, stops):
         app.command()(verb)
 
 
@@ -106,6 +106,35 @@ def leaderboard(
         rows = _folded(table.rows)
         say_table(rows, title=table.title, columns=_columns(rows))
         say()
+
+
+def stops(
+    panel: Annotated[str, typer.Argument(help="A panel of judges/: rule: mean, in_turn: true.")],
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference", help="Whose majority is right; may be repeated. Default: all people."
+        ),
+    ] = None,
+    most_loss: Annotated[
+        float, typer.Option("--most-loss", min=0, help="Points of agreement that may be lost.")
+    ] = 1.5,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Choose how early a panel may stop asking, by people's labels. Asks and writes nothing.
+
+    What the choice saves and loses is measured on prompts that it was not made by.
+    """
+    from factory.auditing.stops import stops as run
+
+    found = run(open_workspace(workspace), panel, reference=reference or None, most_loss=most_loss)
+    if as_json:
+        say_json(found.as_dict())
+        return
+    rows = _folded(found.table.rows)
+    say_table(rows, title=found.table.title, columns=_columns(rows))
+    say(found.said)
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

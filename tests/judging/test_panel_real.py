@@ -10,9 +10,11 @@ import numpy as np
 
 from factory.judging.front import Panel
 from factory.judging.panels.rules import Member, decide_pair
+from factory.rows import share_of
 
 VERDICTS = """
-select j.subset, j.i, j.judge || '/' || j.strategy as judge, any_value(p.label) as label,
+select j.subset, j.i, any_value(p.input) as prompt, j.judge || '/' || j.strategy as judge,
+  any_value(p.label) as label,
   avg(case j.winner when '1' then 1.0 when '2' then 0.0 else 0.5 end) as p_first
 from '{judged}' j join '{pairs}' p using (subset, i)
 where j.is_final and j.subset like 'LLMBar/%'
@@ -49,7 +51,9 @@ def test_neither_a_majority_nor_dawid_skene_of_judges_that_err_together_beats_th
         rows = con.execute(sql).fetchall()
     said: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     label: dict[tuple[str, int], int] = {}
-    for subset, i, judge, right, p in rows:
+    prompts: dict[tuple[str, int], str] = {}
+    for subset, i, prompt, judge, right, p in rows:
+        prompts[subset, i] = prompt
         said[subset, i][judge] = p
         label[subset, i] = int(right)
     everybody = set.intersection(*(set(v) for v in said.values()))
@@ -63,16 +67,24 @@ def test_neither_a_majority_nor_dawid_skene_of_judges_that_err_together_beats_th
         ]
         return sum(worth) / len(worth)
 
-    alone = {n: accuracy({k: v[n] for k, v in said.items()}) for n in names}
     spec = Panel.model_validate({"members": names, "rule": "majority"})
     members = [Member(name=n) for n in names]
     majority = accuracy({k: decide_pair(spec, members, v).p_first or 0.0 for k, v in said.items()})
     votes = np.array([[v[n] for n in names] for v in said.values()])
     skene = accuracy(dict(zip(said, _dawid_skene(votes).tolist(), strict=True)))
-    best = max(alone.values())
-    assert majority < best
-    assert skene < best
-    # Members that agree with people more often count more (here with the labels themselves).
-    weighted = [Member(name=n, weight=max(0.0, np.log(a / (1 - a)))) for n, a in alone.items()]
-    heavy = accuracy({k: decide_pair(spec, weighted, v).p_first or 0.0 for k, v in said.items()})
-    assert heavy > majority
+    # What is fitted to labels, which member is best and what each one weighs, is fitted to those of
+    # other prompts: five folds by the prompt's hash.
+    folds = {k: int(5 * share_of(prompts[k], "fold")) for k in said}
+    best: dict[tuple[str, int], float] = {}
+    heavy: dict[tuple[str, int], float] = {}
+    for fold in range(5):
+        seen = [k for k, f in folds.items() if f != fold]
+        of_these = {n: accuracy({k: said[k][n] for k in seen}) for n in names}
+        voices = [Member(name=n, weight=max(0.0, np.log(a / (1 - a)))) for n, a in of_these.items()]
+        winner = max(names, key=lambda n: of_these[n])
+        for k in (k for k, f in folds.items() if f == fold):
+            best[k] = said[k][winner]
+            heavy[k] = decide_pair(spec, voices, said[k]).p_first or 0.0
+    assert majority < accuracy(best)
+    assert skene < accuracy(best)
+    assert accuracy(heavy) > majority

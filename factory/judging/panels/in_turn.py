@@ -22,7 +22,7 @@ from factory.judging.panels import deciding, needs
 from factory.judging.panels.deciding import Decision, Rows
 from factory.judging.plan import Task
 from factory.judging.work import Commit, Source
-from factory.rows import Status, content_id, share_of
+from factory.rows import Status
 from factory.store import Store
 
 PROMPTS_AT_ONCE = 5_000
@@ -161,9 +161,7 @@ def _spec(source: Source) -> Panel:
 def _questions(source: Source, prompt: Mapping[str, Any]) -> list[tuple[int, str]]:
     listed = [(k, aspect) for k, m in enumerate(source.members) for aspect in m.judge.aspects]
     if _spec(source).order == "drawn":
-        listed.sort(
-            key=lambda q: (share_of(content_id("question", list(q)), prompt["prompt_id"]), q)
-        )
+        return needs.drawn(listed, prompt_id=prompt["prompt_id"])
     return listed
 
 

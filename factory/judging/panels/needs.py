@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from factory.rows import content_id, share_of
+
 CLOSE = 1e-9
 """Sums of shares of a scale are floats."""
 
@@ -27,6 +29,13 @@ class Turn:
     """Mean share of the scale, in [0, 1], of what was asked; only where the prompt is settled."""
     asked: int = 0
     """Questions behind the scores."""
+
+
+def drawn(questions: Collection[tuple[int, str]], *, prompt_id: str) -> list[tuple[int, str]]:
+    """Questions (number of the member, aspect) in the order that a prompt's hash draws."""
+    return sorted(
+        questions, key=lambda q: (share_of(content_id("question", list(q)), prompt_id), q)
+    )
 
 
 def settle(
