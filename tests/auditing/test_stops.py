@@ -175,6 +175,21 @@ def test_a_stop_chosen_by_real_labels_saves_half_and_loses_little_on_prompts_it_
     assert panel is not None and panel.stop == stop
 
 
+def test_the_documented_query_splits_what_people_say_of_each_lead_by_prompt(
+    world: Any, shared_data: Path
+) -> None:
+    _rated(world, shared_data)
+    text = (Path(__file__).resolve().parents[2] / "docs" / "judges-cheaper.md").read_text()
+    sql = text.split("```sql\n")[1].split("```")[0].replace("'listwise-ranking'", "'rater'")
+    rows = world.store.rows(sql.replace("floor(4 * abs(a.score - b.score))", "floor(0)"))
+    assert len(rows) == 1
+    (row,) = rows
+    halves = row["n_to_choose"], row["n_to_measure"]
+    assert sum(halves) == 404  # pairs with different means, of 419
+    right = halves[0] * row["right_to_choose"] + halves[1] * row["right_measured"]
+    assert right == pytest.approx(355)
+
+
 def test_of_few_labels_no_stop_is_chosen(world: Any, shared_data: Path) -> None:
     _rated(world, shared_data, most=20)
     _files(world.store.workspace, early="")
