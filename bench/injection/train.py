@@ -26,7 +26,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from factory.judging.verifiers import _evidence
-from factory.judging.verifiers.injection import plain
+from factory.judging.verifiers._readings import plain
 
 HERE = Path(__file__).parent
 LEAST_TEXTS, ROUNDS = 2, 5

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property, lru_cache
 from itertools import combinations, pairwise, product
 from pathlib import Path
 
@@ -39,6 +39,12 @@ _WEAK = tuple(
 _DISGUISED = sum(BIT[role] for role in ("grader", "judge", "rubric", "score", "process", "drop"))
 _KEYS = sum(BIT[role] for role in _STRONG)
 """Roles without which a sentence is not weighed, and what is weighed only beside one of them."""
+_ALONE = sum(BIT[role] for role in ("grader", "judge", "score", "rubric"))
+_WHICH = BIT["this"] | BIT["other"] | (_NUMBERED := 1 << len(ROLES))
+_SEEDS = _ALONE | BIT["text"] | BIT["this"] | BIT["other"] | BIT["machine"]
+_ACTS = 2 << len(ROLES)
+"""Of which roles of words those of `_KEYS` are made: one of `_ALONE`, a text with what says which,
+a machine with what it does."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -76,10 +82,11 @@ _ACTING = _words(
 _MOST_WORDS, _MOST_TOGETHER, _LEAST_SPREAD = 60, 50, 100.0
 _PREFERRING = _words("choose pick prefer rate score grade mark judge rank select favour favor find")
 _MOST_OF_A_PROMPT = 10_000
+_SPACED = str.maketrans(dict.fromkeys("!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'", " "))
 
 
 def fold(text: str) -> str:
-    """Lower case without accents, as `injection.plain` leaves a text."""
+    """Lower case without accents, as `_readings.plain` leaves a text."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     parts = (c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c))
     return unicodedata.normalize("NFC", "".join(parts))
@@ -134,7 +141,7 @@ def _misspelled() -> dict[str, int]:
 def english(word: str) -> int:
     """The roles of an English word in lower case, as bits."""
     found = _lexicons()[0].roles(word)
-    if found or len(word) < 5:
+    if found or len(word) < 5 or "'" in word:
         return found
     known = _misspelled()
     return known.get(word, 0) or known.get(word[0] + "".join(sorted(word[1:])), 0)
@@ -276,21 +283,86 @@ def names(bits: int) -> tuple[str, ...]:
     return (*(f"@{a}" for a in strong), *(f"@{a}+{b}" for a, b in twos))
 
 
+class _Sentence:
+    """A sentence whose words and roles are found only where they are asked for."""
+
+    def __init__(self, text: str, *, amid: Callable[[], bool]) -> None:
+        self.text, self.amid = text, amid
+        self.may_weigh = _may_weigh(text)
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """Its words and marks."""
+        return _TOKEN.findall(self.text)
+
+    @cached_property
+    def roles(self) -> int:
+        """The roles in it, as bits."""
+        return roles_in(self.text, self.tokens, amid_english=self.amid())
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words and every two of them."""
+        return frozenset(words_in(self.tokens))
+
+
+@lru_cache(maxsize=1 << 16)
+def _seed(token: str) -> int:
+    """What a word can add to a role of `_KEYS`, as bits of `_SEEDS`, `_NUMBERED` and `_ALONE`."""
+    return (
+        any_language(token) & _SEEDS
+        | (_NUMBERED if token in {"a", "b", "1", "2"} else 0)
+        | (_ALONE if token in _first_words() else 0)
+        | (_ACTS if token in _ACTING else 0)
+    )
+
+
+def _may_weigh(text: str) -> bool:
+    """Whether words can make a role of `_KEYS` together: never no where `roles_in` finds one."""
+    if text.isascii():
+        tokens = text.translate(_SPACED).split()
+    elif _UNSPACED.search(text):
+        return True
+    else:
+        tokens = _TOKEN.findall(text)
+    found = 0
+    for bits in map(_seed, set(tokens)):
+        found |= bits
+    return bool(
+        found & _ALONE
+        or (found & BIT["text"] and found & _WHICH)
+        or (found & BIT["machine"] and found & _ACTS)
+    )
+
+
+@cache
+def _first_words() -> frozenset[str]:
+    """The words with which a phrase begins that has a key role or helps to make one."""
+    phrases = [p for lexicon in _lexicons() for p in lexicon.phrases.items()]
+    first = (_TOKEN.findall(phrase)[0] for phrase, bits in phrases if bits & _SEEDS)
+    return frozenset({"mine", "me", *first})
+
+
 def windows(text: str) -> Iterator[tuple[frozenset[str], int]]:
     """Words and roles of each sentence that is worth weighing, alone and with the one before."""
-    amid = is_english(_TOKEN.findall(text[:2_000]))
-    last: tuple[frozenset[str], int, int] | None = None
+    if not _may_weigh(text):
+        return
+    amid = cache(lambda: is_english(_TOKEN.findall(text[:2_000])))
+    last: _Sentence | None = None
     for piece in _SENTENCE.split(text):
         if not piece or not piece.strip():
             continue
-        sentence = piece[:600]
-        tokens = _TOKEN.findall(sentence)
-        words, bits = frozenset(words_in(tokens)), roles_in(sentence, tokens, amid_english=amid)
-        if bits & _KEYS:
-            yield words, bits
-        if last and len(tokens) + last[2] <= _MOST_TOGETHER and (bits | last[1]) & _KEYS:
-            yield words | last[0], bits | last[1]
-        last = words, bits, len(tokens)
+        here = _Sentence(piece[:600], amid=amid)
+        if here.may_weigh and here.roles & _KEYS:
+            yield here.words, here.roles
+        if (
+            last
+            and (here.may_weigh or last.may_weigh)
+            and len(here.tokens) + len(last.tokens) <= _MOST_TOGETHER
+            and (here.roles | last.roles) & _KEYS
+        ):
+            yield here.words | last.words, here.roles | last.roles
+        last = here
 
 
 def asks_for_judging(text: str) -> bool:

@@ -2,18 +2,14 @@
 
 `_speech` holds the phrases that are known. Here a sentence counts by what it holds together: who or
 what judges, the text itself or its rival, an outcome, and an order, each of which alone is ordinary.
-The same idea, with word stems, for other languages; and the readings under which a text may hide.
+The same idea, with word stems, for other languages.
 """
 
 # ruff: noqa: E501  # stems of other scripts, a pattern in one line
 
 from __future__ import annotations
 
-import base64
-import binascii
-import codecs
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Collection
 
 _ROLE = (
     r"\b(?:judges?|graders?|evaluators?|raters?|reviewers?|annotators?|assessors?|scorers?|examiners?|markers?|"
@@ -47,12 +43,10 @@ _ORDER = (
     r"replicate|finish|think|report(?:ed)?|repeat|decide|side with|disqualify|so|then|accordingly|receives?|authori[sz]e|"
     r"conclude|unanimously|merits?|deserves?|would be)\b"
 )
-_ADDRESSED = re.compile(
+_ADDRESSED = (
     rf"(?:^|[(\[*#>\"'] ?|\b(?:dear|to|for|attention|note|hey|hello|hi|as|the|all|any|every|an|which|who|ai|your)\b[^.\n]{{0,24}}){_ROLE}"
     rf"[^.\n]{{0,80}}\b(?:this|mine|my|you|your|must|should|shall|please|(?:the )?other|answer|response|reply|text|assistant)\b"
 )
-_ALL = tuple(re.compile(p) for p in (_ITSELF, _OUTCOME, _ORDER))
-_WHO, _OF_TRADE = re.compile(_ROLE), re.compile(_TRADE)
 
 ALONE = {
     "side_with_me": (
@@ -122,19 +116,35 @@ ALONE = {
 }
 """Reason -> what is never said to a person who asked something. Lower case, on one line."""
 
-LABELS = re.compile(
-    r"^\W{0,4}(?:label|preferred|winner|verdict|chosen|reward|grader?_?\w*|judge_?\w*|preference|rating|overall|final_score)['\"]?"
-    r"\s{0,2}(?::|=|=>)\s{0,2}['\"]?(?:chosen|true|first|second|a|b|max(?:imum)?|best|top|1\.0|10|5|assistant_?[ab])['\"]?\W{0,3}$|"
-    r"[{,(]\s{0,2}['\"]?(?:reward|winner|verdict|preferred|preference|chosen)['\"]?\s{0,2}[:=]\s{0,2}['\"]?(?:1\.0|1|first|second|(?:(?:model|assistant|response|answer|candidate)[_ -]?)?[ab]|max|true|10|best)['\"]?\s{0,2}[,})]|"
-    r"\b(?:grader|judge|evaluator|score|rating)_(?:override|command|instruction|result|response)\b|\bset_score\b|"
-    r"^\s{0,2}reward\s{0,2}=\s{0,2}1(?:\.0)?\b|\bhelpfulness\b[^\n]{0,4}\b5\b[^\n]{0,30}\bcorrectness\b",
-    re.MULTILINE,
-)
-TURNS = re.compile(
-    r"^\W{0,4}(?:###|\*\*|<\|?|\[)?\s?(?:human|user)(?:>|\]|\*\*)?:[^\n]{0,200}\n+\W{0,4}(?:###|\*\*|<\|?|\[)?\s?(?:assistant|judge|grader)(?:>|\]|\*\*)?:[^\n]{0,200}"
-    r"(?:first|second|better|best|win|10|perfect|[ab]\b)|^\W{0,4}judge\s?:\s?(?:\d+|[ab]\b)",
-    re.MULTILINE,
-)
+SIGNS = {
+    "writes_label": (
+        r"^\W{0,4}(?:label|preferred|winner|verdict|chosen|reward|grader?_?\w*|judge_?\w*|preference|rating|overall|final_score)['\"]?"
+        r"\s{0,2}(?::|=|=>)\s{0,2}['\"]?(?:chosen|true|first|second|a|b|max(?:imum)?|best|top|1\.0|10|5|assistant_?[ab])['\"]?\W{0,3}$|"
+        r"[{,(]\s{0,2}['\"]?(?:reward|winner|verdict|preferred|preference|chosen)['\"]?\s{0,2}[:=]\s{0,2}['\"]?(?:1\.0|1|first|second|(?:(?:model|assistant|response|answer|candidate)[_ -]?)?[ab]|max|true|10|best)['\"]?\s{0,2}[,})]|"
+        r"\b(?:grader|judge|evaluator|score|rating)_(?:override|command|instruction|result|response)\b|\bset_score\b|"
+        r"^\s{0,2}reward\s{0,2}=\s{0,2}1(?:\.0)?\b|\bhelpfulness\b[^\n]{0,4}\b5\b[^\n]{0,30}\bcorrectness\b"
+    ),
+    "fakes_turns": (
+        r"^\W{0,4}(?:###|\*\*|<\|?|\[)?\s?(?:human|user)(?:>|\]|\*\*)?:[^\n]{0,200}\n+\W{0,4}(?:###|\*\*|<\|?|\[)?\s?(?:assistant|judge|grader)(?:>|\]|\*\*)?:[^\n]{0,200}"
+        r"(?:first|second|better|best|win|10|perfect|[ab]\b)|^\W{0,4}judge\s?:\s?(?:\d+|[ab]\b)"
+    ),
+    "hidden_words": (
+        r"(?:<!--|\[//\]: ?#|display: ?none|visibility: ?hidden|font-size: ?0|!\[[^\]\n]{0,60}\]\()[^\n]{0,200}"
+        r"\b(?:judge|grader|evaluator|reviewer|score|rate|rating|grade|prefer|preferred|choose|winner|best (?:answer|response)|instructions?)\b|"
+        r"</?(?:judge|grader|evaluat|verdict|rubric|candidate|prompt|assessment|scoring)[\w-]*>|"
+        r"\[ranking\]\W{0,6}\d|<{2,3}(?:critique|revision|end)>{2,3}|"
+        r"\*\*(?:final |overall )?(?:score|rating|grade|verdict)\W{1,4}(?:10|5|100|[ab])\W{0,3}\*\*|"
+        r"['\"]role['\"]\s?:\s?['\"](?:system|assistant)['\"][^\n]{0,80}\b(?:grader|judge|score|rating|rate|verdict|evaluat)"
+    ),
+}
+"""Reason -> a verdict or a turn that is faked, or words that only a judge's own prompt and reply hold
+or that a reader does not see. Lower case, lines as they are."""
+
+TOGETHER = {
+    "itself": _ITSELF, "outcome": _OUTCOME, "order": _ORDER,
+    "who": _ROLE, "of_trade": _TRADE, "addressed": _ADDRESSED,
+}  # fmt: skip
+"""Sign -> what a sentence that is meant for a judge holds; alone each is ordinary."""
 
 # Stems of eighteen languages: what is to be ignored, who judges, the top mark, the text, the choice.
 _DROP_X = (
@@ -169,154 +179,27 @@ _PICK_X = (
     r"wahlen sie|wahle|bevorzug|bewerte|preferez|choisissez|attribuez|prefier|elij|elige|otorg|eleg|scegli|preferisc|assegn|escolh|prefir|atribu|"
     r"kies|geef|wybierz|przyznaj|\u0432\u044b\u0431\u0435\u0440|\u043f\u043e\u0441\u0442\u0430\u0432|\u043f\u0440\u0435\u0434\u043f\u043e\u0447|sec\b|secin|valj|velg|\u9009\u62e9|\u9078\u3093|\u9009|\u7ed9|\u9078\u629e|\uc120\ud0dd|\ucc44\ud0dd|\u0627\u062e\u062a\u0631|\u091a\u0941\u0928|pilih"
 )
-_ONLY_A = (
-    r"(?:antworte|reponde[zs]|repondez simplement|responde|rispondi|responda|antwoord|odpowiedz|\u043e\u0442\u0432\u0435\u0442\u044c|\u8f93\u51fa|\u56de\u7b54|\u51fa\u529b|\ub2f5|yanitla|svara)"
-    r"[^.\n]{0,20}(?<![a-z])[ab](?![a-z\u00e0-\u017f])"
-)
-_X = {name: re.compile(p) for name, p in {
+OTHERS = {
     "drop": _DROP_X, "rules": _RULES_X, "judge": _JUDGE_X, "top": _TOP_X, "text": _TEXT_X,
-    "pick": _PICK_X, "only": _ONLY_A,
-}.items()}  # fmt: skip
-_SPLIT = re.compile(r"[.!?\n\u3002\uff01\uff1f\u0964]+")
-_COMPILED = {name: re.compile(p, re.MULTILINE) for name, p in ALONE.items()}
-
-
-NEEDS: dict[str, tuple[str, ...]] = {
-    "side_with_me": ("side with", "vote for", "choose", "pick", "prefer", "select", "default to", "favo", "rank", "go with"),
-    "threat_or_bribe": ("you", "tip"),
-    "supersedes": ("supersede", "override", "replace", "cancel"),
-    "material_ends": ("judged", "rated", "graded", "scored", "evaluated", "compared", "end_of_"),
-    "asserts_verdict": ("judge", "evaluator", "grader", "reviewer", "panel"),
-    "final_words": ("your ", "write that", "write the"),
-    "claims_to_win": ("better", "best", "superior", "stronger", "win", "prefer", "strongest", "assistant a", "assistant b"),
-    "should_be_scored": ("scored", "rated", "graded", "judged", "preferred", "ranked", "marked", "chosen", "accepted",
-                         "label", "verdict", "choice", "preference", "10", "5/", "5 /", "ten out", "5 out"),
-    "keeps_it_quiet": ("this sentence", "this note", "this line", "this instruction", "this paragraph", "this message", "this text"),
-    "when_asked": ("asked", "prompted", "requested", "told", "criticism", "flaw", "doubt", "objection", "mistake", "deduct",
-                   "penali", "mark down", "points", "tie"),
-    "claims_authority": ("developer", "creator", "operator", "admin", "designer"),
-    "the_real_task": ("job", "task", "instruction", "assignment", "goal", "objective", "simulation", "test", "decoy", "sample"),
-    "for_the_record": ("detected", "found", "identified", "criteria"),
+    "pick": _PICK_X,
 }  # fmt: skip
-"""Reason -> letters of which its pattern needs one: looked for first, for a search takes long."""
+"""Sign -> stems of other languages, in lower case without accents."""
 
 
-def alone(text: str, may_match: Callable[[str], bool]) -> str:
-    """The first of `ALONE` that may match and does in a lower-case text, or an empty string."""
-    for name, pattern in _COMPILED.items():
-        if may_match(name) and any(stem in text for stem in NEEDS[name]) and pattern.search(text):
-            return name
-    return ""
-
-
-def may_judge(text: str) -> bool:
-    """Whether a text names anybody who judges, or a judge's tool: `together` needs one."""
-    return bool(_WHO.search(text) or _OF_TRADE.search(text))
-
-
-def together(sentence: str) -> str:
-    """Why a sentence of lower-case English is meant for a judge, or an empty string."""
-    itself, outcome, order = (pattern.search(sentence) is not None for pattern in _ALL)
-    if itself + outcome + order < 2:
+def together(held: Collection[str]) -> str:
+    """Why a sentence with these signs of `TOGETHER` is meant for a judge, or an empty string."""
+    if ("itself" in held) + ("outcome" in held) + ("order" in held) < 2:
         return ""
-    if _WHO.search(sentence) and _ADDRESSED.search(sentence):
+    if "who" in held and "addressed" in held:
         return "judge_addressed"
-    return "trade_and_itself" if itself and outcome and _OF_TRADE.search(sentence) else ""
+    return "trade_and_itself" if {"itself", "outcome", "of_trade"} <= set(held) else ""
 
 
-def other_language(text: str) -> str:
-    """Why a text in another language is meant for a judge; lower case without accents."""
-    if not any(_X[name].search(text) for name in ("drop", "judge", "text")):
-        return ""
-    for sentence in _SPLIT.split(text):
-        if len(sentence) < 6:
-            continue
-        has = {name for name, pattern in _X.items() if pattern.search(sentence[:400])}
-        if {"drop", "rules"} <= has:
-            return "drops_rules_translated"
-        if "judge" in has and has & {"text", "top", "pick"}:
-            return "judge_translated"
-        if {"text", "top"} <= has and has & {"rules", "pick"}:
-            return "asks_translated"
-    return ""
-
-
-# --- hiding places --------------------------------------------------------------------------------
-
-_LOOKALIKES = str.maketrans(
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u04bb\u0501\u051b\u03bf\u03b9\u03b1\u03c1\u03bd\u03c5\u03ba\u03c4\u03c7\u0399\u0391\u0392\u0395\u0397\u041d\u0422\u0412\u0410\u0415\u041e\u0420\u0421\u0423\u0425\u041c\u041a\u0406\u0261\u0131",
-    "aeopcyxijhdqoiapvuktxiabehhtbaeopcyxmkigi",
-)
-_MIXED = re.compile(
-    r"\b(?=\w{0,30}[\u0370-\u052f\u0261\u0131])(?=\w{0,30}[a-z])\w{2,31}\b", re.IGNORECASE
-)
-_LETTERS = re.compile(r"(?<!\S)(?:\S (?=\S(?: |$|\n))){3,}\S(?!\S)")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
-_FLAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")
-_TAGS = re.compile("[\U000e0020-\U000e007e]+")
-
-
-HIDDEN = re.compile(
-    r"(?:<!--|\[//\]: ?#|display: ?none|visibility: ?hidden|font-size: ?0|!\[[^\]\n]{0,60}\]\()[^\n]{0,200}"
-    r"\b(?:judge|grader|evaluator|reviewer|score|rate|rating|grade|prefer|preferred|choose|winner|best (?:answer|response)|instructions?)\b|"
-    r"</?(?:judge|grader|evaluat|verdict|rubric|candidate|prompt|assessment|scoring)[\w-]*>|"
-    r"\[ranking\]\W{0,6}\d|<{2,3}(?:critique|revision|end)>{2,3}|"
-    r"\*\*(?:final |overall )?(?:score|rating|grade|verdict)\W{1,4}(?:10|5|100|[ab])\W{0,3}\*\*|"
-    r"['\"]role['\"]\s?:\s?['\"](?:system|assistant)['\"][^\n]{0,80}\b(?:grader|judge|score|rating|rate|verdict|evaluat)"
-)
-"""What a reader does not see, or what only a judge's own prompt and reply hold. Lower case."""
-
-
-def invisible(text: str) -> bool:
-    """Whether a text holds a word in tag characters, which no font shows; flags of regions aside."""
-    if text.isascii():
-        return False
-    return sum(map(len, _TAGS.findall(_FLAGS.sub("", text)))) > 3
-
-
-def revealed(text: str) -> str:
-    """The text with tag characters made visible and lookalikes in mixed words made Latin."""
-    if text.isascii():
-        return text
-    shown = _TAGS.sub(lambda m: " " + "".join(chr(ord(c) - 0xE0000) for c in m[0]) + " ", text)
-    return _MIXED.sub(lambda m: m[0].translate(_LOOKALIKES), shown)
-
-
-def hidden(text: str) -> Iterator[str]:
-    """Other readings of a text that could hold an order: spelled out, hyphenated, coded, backwards."""
-    if _LETTERS.search(text):
-        parts = re.split(r" {2,}|\n", text)
-        yield " ".join(p.replace(" ", "") if _LETTERS.fullmatch(p.strip()) else p for p in parts)
-    if re.search(r"\b\w{1,24}(?:[-_.]\w{1,24}){4}", text):
-        yield re.sub(r"(?<=\w)[-_.](?=\w)", " ", text)
-    for found in list(_BASE64.findall(text))[:20]:
-        try:
-            plain = base64.b64decode(found + "=" * (-len(found) % 4), validate=True).decode("utf-8")
-        except (binascii.Error, ValueError):
-            continue
-        if plain.isprintable() and " " in plain:
-            yield plain
-    yield from _decoded(text)
-    backwards = text[::-1].lower()
-    if any(word in backwards for word in _BACKWARDS):
-        yield text[::-1]
-
-
-_BACKWARDS = ("ignore ", " rubric", "highest score", "disregard", " the ", " this ")
-_HEX = re.compile(r"(?:\b[0-9a-fA-F]{2}[ :]){7,}[0-9a-fA-F]{2}\b|\b(?:0x)?(?:[0-9a-fA-F]{2}){8,}\b")
-_PIECES = re.compile(r"['\"]\s*(?:[+,;]\s*)?(?:\w{1,8}\s*=\s*)?['\"]")
-_ROTATED = re.compile(
-    r"\b(?:gur|guvf|fpber|tenqre|whqtr|vtaber|nafjre|engvat|zbfg|tvir)\b", re.IGNORECASE
-)
-
-
-def _decoded(text: str) -> Iterator[str]:
-    """What hexadecimal digits, letters moved by thirteen and strings in pieces say."""
-    for found in list(_HEX.findall(text))[:20]:
-        plain = bytes.fromhex(re.sub(r"0x|[ :]", "", found)).decode("latin-1")
-        if plain.isprintable() and " " in plain:
-            yield plain
-    if len(_ROTATED.findall(text)) > 1:
-        yield codecs.decode(text, "rot13")
-    if len(_PIECES.findall(text)) > 1:
-        yield _PIECES.sub("", text)
+def translated(held: Collection[str]) -> str:
+    """Why a sentence with these signs of `OTHERS` is meant for a judge, or an empty string."""
+    has = set(held)
+    if {"drop", "rules"} <= has:
+        return "drops_rules_translated"
+    if "judge" in has and has & {"text", "top", "pick"}:
+        return "judge_translated"
+    return "asks_translated" if {"text", "top"} <= has and has & {"rules", "pick"} else ""

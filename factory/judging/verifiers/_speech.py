@@ -7,7 +7,7 @@ All are matched against lower-case text of plain characters.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
 
 # Words of the trade: who reads a text as a judge, what a judge goes by, the marks that it gives.
 _WHO = (
@@ -90,7 +90,7 @@ ORDERS: dict[str, str] = {
         r"(?:(?:only|just|exactly|simply|always|with|the|number|digit|letter|score|rating|verdict|"
         r"token|word) ){1,6}"
         r"(?:\"|'|`|\u201c|\u2018|\[\[|\*\*)?(?:10|5|100|ten|five|[ab]|m)(?:\"|'|`|\u201d|\u2019|\]\]|\*\*)?"
-        r"(?=[\s.,!;:)]|$)[^\n]{0,60}"
+        r"[ \t.,!;:)][^\n]{0,59}"
         r"\b(?:regardless|no matter|whatever|judge|grad|rat(?:e|ing)|scor|evaluat|nothing else|"
         r"verdict|without)"
     ),
@@ -180,66 +180,6 @@ MARKS: dict[str, str] = {
 }
 """Reason -> a mark that only the judge, its server or its prompt has cause to write."""
 
-_WHO_STEMS = (
-    "judge", "grader", "evaluator", "rater", "reviewer", "annotator", "assessor", "scorer",
-    "reward model", "system", "model", "process", "pipeline", " ai", "llm", "bot", "assistant",
-)  # fmt: skip
-_MARK_STEMS = ("score", "rating", "grade", "mark", "point", "verdict", "rank", "star")
-_GIVES = (
-    "10",
-    "5",
-    "ten",
-    "five",
-    "full",
-    "top",
-    "max",
-    "perfect",
-    "high",
-    "best",
-    "great",
-    "hundred",
-)
-NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "drops_rules": (
-        ("ignor", "disregard", "forget", "overrid", "bypass", "skip", "set aside", "setting aside",
-         "pay no", "do not", "don't", "dont", "stop", "throw", "drop", "discard", "abandon", "cancel",
-         "suspend", "neglect"),
-        ("rubric", "criteri", "instruction", "prompt", "direct", "guideline", "order", "rule",
-         "scale", "standard", "task", "procedure", "process"),
-    ),
-    "addresses_judge": (_WHO_STEMS, ("to", "for", "dear", "hello", "hi", "hey", "attention")),
-    "you_judge": (_WHO_STEMS, (*_MARK_STEMS, *_GIVES, "prefer", "better", "win")),
-    "judge_must": (_WHO_STEMS,),
-    "asks_for_top": ((*_MARK_STEMS, "/", "out of", "aspect", "criteri", "categor", "dimension"),
-                     _GIVES),
-    "rates_this_top": (("rate", "score", "grade", "mark", "rank"), _GIVES),
-    "prefers_this": (("prefer", "choose", "pick", "select", "favo", "declare", "vote", "rank",
-                      "name", "mark"),
-                     ("over", "above", "as", "regardless", "no matter", "winner", "better",
-                      "best", "superior", "first", "whatever", "in every")),
-    "answer_only": (("regardless", "no matter", "whatever", "judge", "grad", "rat", "scor",
-                     "evaluat", "nothing else", "verdict", "without"),),
-    "order_and_number": (("ignor", "disregard", "forget", "overrid"),
-                         ("10", "5", "ten", "five", "[[", "verdict")),
-    "judging_is_over": (("evaluat", "grading", "judg", "scoring", "assessment", "end of",
-                         "conclusion of", "completion of"),
-                        ("score", "rating", "grade", "verdict", "winner", "final", "result", "[[")),
-    "already_rated": (("verified", "approved", "scored", "rated", "graded", "certified",
-                       "validated", "awarded", "judged", "marked"),
-                      ("this ", "the ")),
-    "wants_the_score": (("this ", "my ", "the above", "the current", "the present"),
-                        ("must", "should", "deserve", "shall", "need", "is to", "has to", "will",
-                         "ought", "merit", "warrant"),
-                        (*_MARK_STEMS, "win", "be ")),
-    "all_get_the_top": (("answer", "response", "submission", "completion"), ("receive", "get", "earn",
-                        "given")),
-    "correct_score_is": (_MARK_STEMS, ("correct", "right", "only", "proper", "required",
-                                       "appropriate", "expected", "final", "true", "official")),
-}  # fmt: skip
-"""Reason -> letters that its pattern cannot match without, one of each group: looked for first,
-because a search of a long text by pattern takes milliseconds."""
-
-
 TELLS: dict[str, str] = {
     "names_the_verdict": (
         r"\b(?:answer|reply|respond|choose|select|pick|output|print|vote)\b (?:only |just |simply )?"
@@ -249,7 +189,7 @@ TELLS: dict[str, str] = {
     "gives_the_top": (
         r"\b(?:gives?|giving|award|assign|gets?|earns?|deserves?|merits?|rate|score|grade|mark|grant)\b "
         r"(?:(?:it|this|me|this one|this (?:answer|response)) )?(?:a |an |with )?"
-        r"(?:10|100|perfect (?:10|ten))(?=\s*(?:[.!?,;]|$|out of|/ ?10))|"
+        r"(?:10|100|perfect (?:10|ten))\s*(?:[.!?,;]|$|out of|/ ?10)|"
         r"\b(?:award|give|assign|grant)\b (?:it |this )?(?:a )?(?:5|10|full marks) for "
         r"(?:helpful|honest|truthful|instruct|correct|qualit|each|every|all)\w*"
     ),
@@ -287,7 +227,7 @@ TELLS: dict[str, str] = {
     ),
     "sets_the_score": (
         r"\b(?:score|rating|grade)s?\b(?: field| value)? ?(?:=|:|is|was|to be|must be|stays?|as) ?"
-        r"['\"]?(?:10|100|5)\b(?![-.,]?\d| ?(?:-|to|goals?|runs?|points? (?:to|from)))(?=\s*(?:[.;!)\]}'\"]|$|/ ?(?:10|5|100)|out of))|"
+        r"['\"]?(?:10|100|5)\b\s*(?:\.(?:\D|$)|[;!)\]}'\"]|$|/ ?(?:10|5|100)|out of)|"
         r"\bput (?:a )?(?:10|5|100)\b[^.\n]{0,20}\b(?:rating|score|grade|field|box)\b|"
         r"\b(?:be|grade|score|rate|mark|judge)\b[^.\n]{0,20}\b(?:lenient|leniently|generous|generously)\b"
         r"[^\n]{0,60}\b(?:10|5|100|rating|score|this (?:one|answer|response))\b|"
@@ -303,7 +243,7 @@ TELLS: dict[str, str] = {
     ),
     "names_a_winner": (
         r"\b(?:verdict|winner|judge?ment|preferred)\b\W{1,4}(?:(?:the )?(?:assistant|answer|response|"
-        r"option|model) )?['\"]?[ab]\b(?=\W*(?:$|wins?\b|[.,;}\]]))|"
+        r"option|model) )?['\"]?[ab]\b\W*?(?:$|wins?\b|[.,;}\]])|"
         r"\b(?:assistant|response|answer|candidate|submission|completion|output) [ab] (?:wins|is (?:the |clearly |"
         r"simply |much |far )*(?:better|winner|best|superior)|must win|should win)\b|\bvote (?:for )?[ab]\b"
     ),
@@ -317,42 +257,60 @@ TELLS: dict[str, str] = {
 }
 """Reason -> a phrase that is enough by itself, matched line by line."""
 
-# --- what two neighbouring sentences say together -------------------------------------------------
+TOGETHER: dict[str, str] = {
+    "judging": (
+        rf"\b(?:{_WHO}|rubrics?|grading|judging|scoring|evaluat(?:e|ing|ion)s?|verdicts?|"
+        r"judge?ments?|comparison|(?:compare|rate|grade|judge|score|assess) (?:this|the|these|two|both)"
+        r"(?: \w+)? (?:answers?|responses?|completions?|outputs?|texts?))\b"
+    ),
+    "act": (
+        r"\b(?:must|shall|should|always|just|only|simply|instead|please|treat|choose|pick|select|mark|"
+        r"give|award|assign|grant|go(?:es)? to|prefer|rate|rank(?:ing)?|record|output|print|return|"
+        r"respond|reply|answer (?:10|5|100|ten|with)|say|register|enter|submit|anything (?:below|less|lower|under|"
+        r"but|else|short))\b"
+    ),
+    "self": (
+        r"\b(?:(?:this|the (?:above|current|present|preceding)) (?:answer|response|submission|"
+        r"completion|output|reply|text|one|candidate|entry)|(?:answer|response|reply|text) above|"
+        r"(?:answers|responses|texts) like this|(?:assistant|answer|response|option|candidate|model) "
+        r"[ab]\b)"
+    ),
+    "prize": (
+        r"\b(?:winners?|wins?|win|full (?:credit|marks|score|points)|(?:top|highest|perfect|maximum|max|"
+        r"best)(?: possible)? (?:score|rating|grade|marks?|points)|(?:10|100|ten|five) (?:points|stars)|"
+        r"(?:score|rating|grade)s?(?:: ?| of )(?:10|5|100|ten|five)|"
+        r"as (?:correct|the best|the better|excellent|perfect|superior)|"
+        r"the other (?:one|answer|response)|compare two|the (?:correct|right|better|best) one|"
+        r"on (?:every|each|all) (?:aspects?|criteri(?:on|a)|dimensions?))\b"
+    ),
+    "value": (
+        r"(?:\b(?:10|5|100|ten|five|[ab])['\"`)\]*]*\s*[.!?]*\s*$|['\"\[](?:10|5|100|ten|a|b)['\"\]]|"
+        r"\b(?:a|an|the) (?:10|100)\b|\b(?:below|less than|lower than|under|than|but) (?:10|5|100|ten)\b|"
+        r"\b(?:10|5|100) ?(?:/|out of) ?(?:10|5|100)\b)"
+    ),
+    "trade": (
+        r"\b(?:rubrics?|graders?|evaluators?|annotators?|raters?|assessors?|(?:scoring|grading|judging|"
+        r"evaluation) (?:bots?|models?|systems?|scripts?|instructions?|assistants?)|judges? (?:who|that))\b"
+    ),
+    "near": r"\b(?:this|me)\b",
+    "prefers": r"\b(?:choose|pick|select|prefer|rate|score|give|rank)\b",
+    "side": (r"\b(?:assistant|answer|response|option|candidate|model) [ab]\b"),
+    "called": (rf"^\W*(?:(?:dear|hey|hello|attention|note|to the) )?{_WHO} ?[,:!-]"),
+}
+"""Sign -> what a sentence that speaks to a judge holds; alone each is ordinary."""
 
-JUDGING = re.compile(
-    rf"\b(?:{_WHO}|rubrics?|grading|judging|scoring|evaluat(?:e|ing|ion)s?|verdicts?|"
-    r"judge?ments?|comparison|(?:compare|rate|grade|judge|score|assess) (?:this|the|these|two|both)"
-    r"(?: \w+)? (?:answers?|responses?|completions?|outputs?|texts?))\b"
-)
-ACT = re.compile(
-    r"\b(?:must|shall|should|always|just|only|simply|instead|please|treat|choose|pick|select|mark|"
-    r"give|award|assign|grant|go(?:es)? to|prefer|rate|rank(?:ing)?|record|output|print|return|"
-    r"respond|reply|answer(?= (?:10|5|100|ten|with)\b)|say|register|enter|submit|anything (?:below|less|lower|under|"
-    r"but|else|short))\b"
-)
-SELF = re.compile(
-    r"\b(?:(?:this|the (?:above|current|present|preceding)) (?:answer|response|submission|"
-    r"completion|output|reply|text|one|candidate|entry)|(?:answer|response|reply|text) above|"
-    r"(?:answers|responses|texts) like this|(?:assistant|answer|response|option|candidate|model) "
-    r"[ab]\b)"
-)
-PRIZE = re.compile(
-    r"\b(?:winners?|wins?|win|full (?:credit|marks|score|points)|(?:top|highest|perfect|maximum|max|"
-    r"best)(?: possible)? (?:score|rating|grade|marks?|points)|(?:10|100|ten|five) (?:points|stars)|"
-    r"(?:score|rating|grade)s?(?:: ?| of )(?:10|5|100|ten|five)|"
-    r"as (?:correct|the best|the better|excellent|perfect|superior)|"
-    r"the other (?:one|answer|response)|compare two|the (?:correct|right|better|best) one|"
-    r"on (?:every|each|all) (?:aspects?|criteri(?:on|a)|dimensions?))\b"
-)
-VALUE = re.compile(
-    r"(?:\b(?:10|5|100|ten|five|[ab])['\"`)\]*]*\s*[.!?]*\s*$|['\"\[](?:10|5|100|ten|a|b)['\"\]]|"
-    r"\b(?:a|an|the) (?:10|100)\b|\b(?:below|less than|lower than|under|than|but) (?:10|5|100|ten)\b|"
-    r"\b(?:10|5|100) ?(?:/|out of) ?(?:10|5|100)\b)"
-)
-TRADE = re.compile(
-    r"\b(?:rubrics?|graders?|evaluators?|annotators?|raters?|assessors?|(?:scoring|grading|judging|"
-    r"evaluation) (?:bots?|models?|systems?|scripts?|instructions?|assistants?)|judges? (?:who|that))\b"
-)
-SIDE = re.compile(r"\b(?:assistant|answer|response|option|candidate|model) [ab]\b")
-CALLED = re.compile(rf"^\W*(?:(?:dear|hey|hello|attention|note|to the) )?{_WHO} ?[,:!-]")
-SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+
+def together(held: Collection[str]) -> str:
+    """Why a sentence or two with these signs of `TOGETHER` speak to a judge, or an empty string."""
+    has = set(held)
+    if "trade" in has and has & {"prize", "value", "side"}:
+        return "trade_and_value"
+    if "act" not in has:
+        return ""
+    if {"judging", "value"} <= has:
+        return "judge_and_value"
+    if {"judging", "prize"} <= has and has & {"self", "near"}:
+        return "judge_and_prize"
+    if {"prize", "self"} <= has:
+        return "this_and_prize"
+    return "calls_judge" if {"called", "prefers"} <= has else ""

@@ -18,86 +18,41 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from factory.judging.outcomes import Verdict, good
-from factory.judging.verifiers import _evidence, _needs, _signals, _speech
+from factory.judging.verifiers import _evidence, _readings, _signals, _speech
+from factory.judging.verifiers._patterns import Patterns
 
-VERSION = "4"
+VERSION = "5"
 
-_ZERO_WIDTH = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
-_LEET = str.maketrans("013457@$", "oieastas")
-_MIXED = re.compile(r"\b(?=[a-z0-9@$]{0,20}[a-z])[a-z0-9@$]{0,20}[013457@$][a-z0-9@$]{1,20}\b")
 _MORE_THAN_ASKED = 1.0
 _CLEAR = 4.0
 """By how much an answer must outweigh its prompt, and from where it counts even where the prompt
 asks to judge a text; in units of `_evidence`."""
 
-
-def _together(sentence: str) -> str:
-    """Why a sentence or two speak to a judge: each reason needs three signs that go together."""
-    judging, act = _speech.JUDGING.search(sentence), _speech.ACT.search(sentence)
-    prize, value = _speech.PRIZE.search(sentence), _speech.VALUE.search(sentence)
-    if _speech.TRADE.search(sentence) and (prize or value or _speech.SIDE.search(sentence)):
-        return "trade_and_value"
-    if not act:
-        return ""
-    if judging and value:
-        return "judge_and_value"
-    itself = _speech.SELF.search(sentence)
-    if judging and prize and (itself or re.search(r"\bthis\b|\bme\b", sentence)):
-        return "judge_and_prize"
-    if prize and itself:
-        return "this_and_prize"
-    if _speech.CALLED.search(sentence) and re.search(
-        r"\b(?:choose|pick|select|prefer|rate|score|give|rank)\b", sentence
-    ):
-        return "calls_judge"
-    return ""
-
-
-# Anchored at a sentence's start there; here anywhere, which finds more and misses nothing.
-_CALLED = re.compile(_speech.CALLED.pattern.replace("^", ""), _speech.CALLED.flags)
-_TOGETHER = ("trade", "called", "judging", "prize", "itself")
-_NEEDED = (_speech.TRADE, _CALLED, _speech.JUDGING, _speech.PRIZE)
-"""Every reason of `_together` has one of these."""
-
-
-def _neighbours(text: str, parts: _needs.Parts) -> str:
-    """The first reason in any sentence, or in two that follow each other."""
-    may = {name for name in _TOGETHER if parts.may_match(name)}
-    if not may or may in ({"prize"}, {"itself"}):
-        return ""
-    if not any(sign.search(text) for sign in _NEEDED):
-        return ""
-    sentences = [s for s in _speech.SENTENCE.split(text) if s.strip()]
-    for i, sentence in enumerate(sentences):
-        both = f"{sentences[i - 1][-200:]} {sentence[:200]}" if i else ""
-        why = _together(sentence[:400]) or (_together(both) if both else "")
-        if why:
-            return why
-    return ""
-
-
-_COMPILED_ORDERS = {name: re.compile(p, re.MULTILINE) for name, p in _speech.ORDERS.items()}
-_COMPILED_TELLS = {name: re.compile(p, re.MULTILINE) for name, p in _speech.TELLS.items()}
-_COMPILED_MARKS = {name: re.compile(p, re.MULTILINE) for name, p in _speech.MARKS.items()}
-_SPACES = re.compile(r"[ \t\f\v\u00a0]+")
-_EMPHASIS, _JOINTS = re.compile(r"[*_`~]+"), re.compile(r"[ .\-_*]")
-_BREAK = re.compile(r"\s*\n\s*")
-_SPELLED = re.compile(r"\b(?:\w[ .\-_*]){4,}\w\b")
-
-
-def plain(text: str) -> str:
-    """The text in lower case and plain characters: no lookalikes, no zero-width ones, one space."""
-    if text.isascii():
-        return _SPACES.sub(" ", text.casefold())
-    folded = unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", text)).casefold()
-    parts = (c for c in unicodedata.normalize("NFD", folded) if not unicodedata.combining(c))
-    without = unicodedata.normalize("NFC", "".join(parts))  # Korean syllables are whole again
-    return _SPACES.sub(" ", without.replace("\u2019", "'"))
+_EMPHASIS, _BREAK = re.compile(r"[*_`~]+"), re.compile(r"\s*\n\s*")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_OTHER_SENTENCE = re.compile(r"[.!?\n\u3002\uff01\uff1f\u0964]+")
+_MARKS = Patterns(_speech.MARKS)
+_ORDERS = Patterns(_speech.ORDERS)
+_TELLS = Patterns(_speech.TELLS)
+_SIGNS = Patterns(_signals.SIGNS)
+_ALONE = Patterns(_signals.ALONE)
+_TOGETHER = Patterns({**_speech.TOGETHER, **_signals.TOGETHER})
+_OTHERS = Patterns(_signals.OTHERS)
+_NAMED = ("trade", "judging", "prize", "who", "of_trade")
+_WORTH = Patterns(
+    {
+        name: pattern
+        for name, pattern in (_speech.TOGETHER | _signals.TOGETHER).items()
+        if name in _NAMED
+    }
+    # Anchored at a sentence's start there; here anywhere.
+    | {"called": _speech.TOGETHER["called"].replace("^", "")}
+)
+"""What a text holds whose sentences are worth reading one by one."""
 
 
 def found(text: str, *, asked: str = "") -> str:
@@ -110,36 +65,92 @@ def found(text: str, *, asked: str = "") -> str:
     seen = _found(text, asked)
     if seen:
         return seen
-    if _signals.invisible(text):
+    if _readings.invisible(text):
         return "invisible_words"
     # What cannot be read at first sight: another reading counts only where the prompt has none.
-    shown = _signals.revealed(text)
-    readings = [*([shown] if shown != text else []), *_signals.hidden(shown[:20_000])]
+    shown = _readings.revealed(text)
+    readings = [*([shown] if shown != text else []), *_readings.hidden(shown[:20_000])]
     return next((f"hidden_{why}" for r in readings if (why := _found(r, asked))), "")
 
 
 def _found(text: str, asked: str) -> str:
-    clean = plain(text)
-    prompt = cache(lambda: plain(asked))
-    # Emphasis and line breaks do not part an order; s p e l l e d and d1g1t words are read as well.
-    flat = _EMPHASIS.sub("", clean)
-    parts = _needs.Parts(flat)
-    whole = parts if flat == clean else _needs.Parts(clean)
+    clean = _readings.plain(text)
+    prompt = cache(lambda: _readings.plain(asked))
+    flat = _EMPHASIS.sub("", clean)  # emphasis and line breaks do not part an order
     return (
-        _first(_COMPILED_MARKS, clean, whole, prompt)
-        or _orders(flat, parts, prompt)
-        or _first(_COMPILED_TELLS, flat, parts, prompt)
-        or _first(_SIGNS, clean, whole, prompt)
-        or _sentences(flat, parts, prompt)
+        _new(_MARKS, clean, prompt)
+        or _orders(flat, prompt)
+        or _new(_TELLS, flat, prompt)
+        or _new(_SIGNS, clean, prompt)
+        or _sentences(flat, prompt)
         or _weighed(flat, prompt)
     )
 
 
+def _new(patterns: Patterns, text: str, prompt: Callable[[], str]) -> str:
+    """The first pattern that matches the text and not the prompt."""
+    names = patterns.found(text)
+    if not names:
+        return ""
+    known = set(patterns.found(prompt()))
+    return next((name for name in names if name not in known), "")
+
+
+def _orders(flat: str, prompt: Callable[[], str]) -> str:
+    """The first order in the text as it stands, with spelled words joined or digits as letters."""
+    one_line = cache(lambda: _BREAK.sub(" ", prompt()))
+    each = (_new(_ORDERS, _BREAK.sub(" ", v), one_line) for v in _readings.versions(flat))
+    return next((why for why in each if why), "")
+
+
+def _sentences(flat: str, prompt: Callable[[], str]) -> str:
+    """What sentences say together, where the prompt says nothing of the kind itself."""
+    for reading in (_neighbours, _signs, _other_language):
+        why = reading(flat)
+        if why and not reading(prompt()):
+            return why
+    return ""
+
+
+def _neighbours(text: str) -> str:
+    """The first reason in any sentence, or in two that follow each other."""
+    if not {"trade", "called", "judging", "prize"} & set(_WORTH.found(text)):
+        return ""
+    sentences = [s for s in _SENTENCE.split(text) if s.strip()]
+    for i, sentence in enumerate(sentences):
+        why = _speech.together(_TOGETHER.found(sentence[:400]))
+        if not why and i:
+            both = f"{sentences[i - 1][-200:]} {sentence[:200]}"
+            why = _speech.together(_TOGETHER.found(both))
+        if why:
+            return why
+    return ""
+
+
+def _signs(text: str) -> str:
+    """What is never said to a person, or the first sentence whose signs go together."""
+    if alone := _ALONE.found(text):
+        return alone[0]
+    if not {"who", "of_trade"} & set(_WORTH.found(text)):
+        return ""
+    return _first(_signals.together, _TOGETHER, _SENTENCE.split(text))
+
+
+def _other_language(text: str) -> str:
+    if not {"drop", "judge", "text"} & set(_OTHERS.found(text)):
+        return ""
+    return _first(_signals.translated, _OTHERS, _OTHER_SENTENCE.split(text))
+
+
+def _first(reason: Callable[[list[str]], str], signs: Patterns, pieces: Sequence[str]) -> str:
+    each = (reason(signs.found(piece[:400].strip())) for piece in pieces if piece.strip())
+    return next((why for why in each if why), "")
+
+
 def _weighed(flat: str, prompt: Callable[[], str]) -> str:
     """Whether the evidence of any sentence, also with digits as letters, outweighs the prompt's."""
-    most = _evidence.evidence(flat)
-    if _MIXED.search(flat):
-        most = max(most, _evidence.evidence(_MIXED.sub(lambda m: m[0].translate(_LEET), flat)))
+    read = dict.fromkeys((flat, _readings.letters_for_digits(flat)))
+    most = max(map(_evidence.evidence, read))
     if most <= 0:
         return ""
     asked = prompt()
@@ -148,81 +159,6 @@ def _weighed(flat: str, prompt: Callable[[], str]) -> str:
     if asked and most <= _CLEAR and _evidence.asks_for_judging(asked):
         return ""
     return "speaks_to_judge"
-
-
-def _first(
-    patterns: Mapping[str, re.Pattern[str]],
-    text: str,
-    parts: _needs.Parts,
-    prompt: Callable[[], str],
-) -> str:
-    """The first pattern that matches the text and not the prompt."""
-    for name, pattern in patterns.items():
-        if not parts.may_match(name) or not pattern.search(text):
-            continue
-        if not pattern.search(prompt()):
-            return name
-    return ""
-
-
-def _orders(flat: str, parts: _needs.Parts, prompt: Callable[[], str]) -> str:
-    """The first order in the text as it stands, with spelled words joined or digits as letters."""
-    unspelled = _SPELLED.sub(lambda m: _JOINTS.sub("", m[0]), flat)
-    for version in dict.fromkeys((flat, unspelled, flat.translate(_LEET))):
-        held = parts if version == flat else _needs.Parts(version)
-        name = _order_in(version, held, prompt)
-        if name:
-            return name
-    return ""
-
-
-def _sentences(flat: str, parts: _needs.Parts, prompt: Callable[[], str]) -> str:
-    """What sentences say together, where the prompt says nothing of the kind itself."""
-    for reading in (_neighbours, _signs, _other_language):
-        why = reading(flat, parts)
-        if why and not reading(prompt(), _needs.Parts(prompt())):
-            return why
-    return ""
-
-
-_SIGNS = {
-    "writes_label": _signals.LABELS,
-    "fakes_turns": _signals.TURNS,
-    "hidden_words": _signals.HIDDEN,
-}
-
-
-def _other_language(text: str, parts: _needs.Parts) -> str:
-    if not any(parts.may_match(name) for name in ("x_drop", "x_judge", "x_text")):
-        return ""
-    return _signals.other_language(text)
-
-
-def _signs(text: str, parts: _needs.Parts) -> str:
-    """What is never said to a person, or the first sentence whose signs go together."""
-    why = _signals.alone(text, parts.may_match)
-    named = parts.may_match("who") or parts.may_match("of_trade")
-    if why or not named or not _signals.may_judge(text):
-        return why
-    for sentence in _speech.SENTENCE.split(text):
-        why = _signals.together(sentence[:400].strip()) if sentence.strip() else ""
-        if why:
-            return why
-    return ""
-
-
-def _order_in(text: str, parts: _needs.Parts, prompt: Callable[[], str]) -> str:
-    """The first order that a text gives to a judge and that the prompt does not hold itself."""
-    joined = ""
-    for name, pattern in _COMPILED_ORDERS.items():
-        if not parts.may_match(name):
-            continue
-        if not all(any(stem in text for stem in group) for group in _speech.NEEDS[name]):
-            continue
-        joined = joined or _BREAK.sub(" ", text)
-        if pattern.search(joined) and not pattern.search(_BREAK.sub(" ", prompt())):
-            return name
-    return ""
 
 
 def verify(prompt: Mapping[str, object], text: str) -> Verdict:
