@@ -121,7 +121,8 @@ def test_an_answer_that_cannot_be_written_leaves_nobody_waiting(
         intents = [_intent(call.call_id, price=8) for call in _calls(2)]
         assert await journal.send(intents[0])
         waiting = asyncio.create_task(journal.send(intents[1]))
-        await asyncio.sleep(0.2)
+        while not journal._parked:
+            await asyncio.sleep(0.01)
         monkeypatch.setattr(store.ledger, "finish", locked)
         done = CallResult(call_id=intents[0].call_id, state="done", outcome="ok", response="{}")
         found = await asyncio.wait_for(

@@ -159,8 +159,11 @@ def test_a_hostile_keyword_is_stopped_at_the_time_limit() -> None:
 
     evil = _prompt(["keywords:existence"], [{"keywords": ["(a+)+$"]}])
     fine = _prompt(["punctuation:no_comma"], [{}])
-    found = isolate.verify_all("instructions", [(evil, "a" * 40 + "!"), (fine, "a")], timeout_s=1)
-    assert [(v.status, v.reason) for v in found] == [("error", "time_limit"), ("ok", "")]
+    items = [(fine, "a"), (evil, "a" * 40 + "!"), (fine, "a")]  # the first has time to start
+    found = isolate.verify_all("instructions", items, timeout_s=1)
+    assert [(v.status, v.reason) for v in found] == [
+        ("ok", ""), ("error", "time_limit"), ("ok", "")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ HOSTILE = {
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_a_hostile_program_wins_nothing(name: str) -> None:
     program, why = HOSTILE[name]
-    passed, ended = _end(program, "assert f(2) == 4", seconds=2)
+    seconds = 2 if why == "time_limit" else 20  # a busy machine is no reason to fail in another way
+    passed, ended = _end(program, "assert f(2) == 4", seconds=seconds)
     if name == "multiplies":  # every fork is refused, and what is left is an ordinary program
         assert (passed, ended) == ([True], "done")
         return

@@ -24,7 +24,7 @@ from factory.sampling.engines.openai import OpenAISampler
 from factory.sampling.faults import EngineClosed
 from factory.sampling.wire import retry_after
 from tests.sampling.conftest import ASSISTANT, BOS, END, USER
-from tests.sampling.servers import Server
+from tests.sampling.servers import Server, in_step, noted, wait_for_health_checks_of
 
 PARAMS = SamplingParams(max_tokens=8)
 
@@ -136,11 +136,39 @@ def test_a_server_that_adds_to_the_prompt_is_refused(model_dir: Path, log: Path)
 
 
 def test_the_least_loaded_endpoint_gets_the_next_call(model_dir: Path, log: Path) -> None:
-    with Server() as a, Server() as b, opened(model_dir, log, a.url, b.url) as sampler:
-        found = sampler.sample(requests(200), PARAMS)
-    assert keys(found) == wanted(200)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server() as a,
+        Server() as b,
+        opened(model_dir, log, a.url, b.url) as sampler,
+    ):
+        in_step(a, b, calls=21)
+        assert keys(pool.submit(sampler.sample, requests(200), PARAMS).result(60)) == wanted(200)
     assert len(a.asked) + len(b.asked) == 200
     assert min(len(a.asked), len(b.asked)) > 20
+
+
+def test_an_endpoint_that_answers_nothing_yet_gets_no_more_than_its_first_calls(
+    model_dir: Path, log: Path
+) -> None:
+    done = threading.Event()
+
+    def count(server: Server, body: dict[str, Any]) -> None:
+        if len(server.asked) == 200 - 16:
+            done.set()
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server() as slow,
+        Server(count) as quick,
+        opened(model_dir, log, slow.url, quick.url) as sampler,
+    ):
+        slow.held = lambda number: not done.is_set()
+        asked = pool.submit(sampler.sample, requests(200), PARAMS)
+        assert done.wait(60)
+        slow.stir()
+        assert keys(asked.result(60)) == wanted(200)
+    assert (len(slow.asked), len(quick.asked)) == (16, 184)
 
 
 def test_no_endpoint_gets_more_at_once_than_it_may(model_dir: Path, log: Path) -> None:
@@ -154,23 +182,29 @@ def test_an_endpoint_killed_half_way_loses_no_row_and_is_taken_back_when_it_live
 ) -> None:
     half = threading.Event()
 
-    def count(server: Server, body: dict[str, Any]) -> None:
-        if len(server.asked) >= 30:
-            half.set()
+    def owe(server: Server, body: dict[str, Any]) -> dict[str, Any] | None:
+        if len(server.asked) < 30:
+            return None
+        half.set()
+        return {"hang": True}
 
-    with Server() as a, Server(count) as b, opened(model_dir, log, a.url, b.url) as sampler:
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(sampler.sample, requests(400), PARAMS)
-            assert half.wait(60)
-            b.kill()
-            assert keys(asked.result(60)) == wanted(400)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Server() as a,
+        Server(owe) as b,
+        opened(model_dir, log, a.url, b.url) as sampler,
+    ):
+        in_step(a, b, calls=30)
+        asked = pool.submit(sampler.sample, requests(400), PARAMS)
+        assert half.wait(60)
+        b.kill()
+        assert keys(asked.result(60)) == wanted(400)
         assert f"{b.url} gets no calls until it is healthy" in log.read_text()
-        with Server(port=b.port) as again:
-            healthy = next(e for e in sampler._pool.all if e.url == b.url)
-            until = time.monotonic() + 60
-            while not healthy.healthy and time.monotonic() < until:
-                sampler.sample(requests(5), PARAMS)
-            assert keys(sampler.sample(requests(100), PARAMS)) == wanted(100)
+        with noted(f"{b.url} is healthy again") as healthy, Server(port=b.port) as again:
+            assert healthy.wait(60)
+            in_step(a, again, calls=11)
+            asked = pool.submit(sampler.sample, requests(100), PARAMS)
+            assert keys(asked.result(60)) == wanted(100)
             assert len(again.asked) > 10
 
 
@@ -182,6 +216,7 @@ def test_a_storm_of_429_slows_down_and_loses_nothing(model_dir: Path, log: Path)
         return None
 
     with Server(storm) as server, opened(model_dir, log, server.url) as sampler:
+        server.held = lambda number: len(server.asked) < 16  # so many come at first
         assert keys(sampler.sample(requests(200), PARAMS)) == wanted(200)
         refused = len(server.asked) - 200
         assert 0 < refused < 200
@@ -246,7 +281,7 @@ def test_what_an_endpoint_owes_goes_elsewhere_when_it_is_down_long_before_the_ti
 
 
 def test_a_slow_endpoint_that_answers_its_health_check_keeps_its_calls(
-    model_dir: Path, log: Path
+    model_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(server: Server, body: dict[str, Any]) -> dict[str, Any] | None:
         return {"hang": True} if server.checked < 8 else None
@@ -257,10 +292,9 @@ def test_a_slow_endpoint_that_answers_its_health_check_keeps_its_calls(
         Server() as other,
         opened(model_dir, log, server.url, other.url, health_s=0.1) as sampler,
     ):
+        wait_for_health_checks_of(monkeypatch, server, other)
         asked = pool.submit(sampler.sample, requests(60), PARAMS)
-        until = time.monotonic() + 60
-        while server.checked < 8 and time.monotonic() < until:
-            time.sleep(0.02)
+        assert server.until_checked(8)
         assert not asked.done()
         server.release()
         assert keys(asked.result(60)) == wanted(60)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,7 @@ from factory.stages.accounts import account_of
 from factory.stages.crew import Crew
 from factory.store import Ledger, Store, open_store
 from tests.sampling.conftest import ASSISTANT, BOS, END, USER
-from tests.sampling.servers import Server
+from tests.sampling.servers import Server, noted, wait_for_health_checks_of
 
 PARAMS = SamplingParams(max_tokens=8)
 PRICE = Price(input=1.0, output=10.0)
@@ -243,7 +242,7 @@ def going_deaf(server: Server, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_call_that_is_moved_is_one_call_with_two_tries_of_which_the_lost_one_counts_as_spent(
-    store: Store, model_dir: Path, log: Path
+    store: Store, model_dir: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.ledger.set_budget("b", limit_microusd=1_000_000)
     with (
@@ -255,6 +254,7 @@ def test_a_call_that_is_moved_is_one_call_with_two_tries_of_which_the_lost_one_c
             timeout_s=3600, health_s=0.3,
         ) as sampler,
     ):  # fmt: skip
+        wait_for_health_checks_of(monkeypatch, good)
         assert len(pool.submit(sampler.sample, requests(4), PARAMS).result(60)) == 8
     [lost] = bad.keys
     assert lost in good.keys and len(good.keys) == len(set(good.keys)) == 4
@@ -283,11 +283,9 @@ def test_where_calls_in_doubt_are_held_none_is_moved_before_its_time_out(
             health_s=0.1, in_doubt="hold",
         ) as sampler,
     ):  # fmt: skip
-        asked = pool.submit(sampler.sample, requests(4), PARAMS)
-        until = time.monotonic() + 60
-        while not log.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        assert f"endpoint {bad.url} gets no calls until it is healthy" in log.read_text()
+        with noted(f"endpoint {bad.url} gets no calls until it is healthy") as drained:
+            asked = pool.submit(sampler.sample, requests(4), PARAMS)
+            assert drained.wait(60)
         assert not asked.done()
         bad.release()
         assert len(asked.result(60)) == 8

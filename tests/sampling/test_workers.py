@@ -317,7 +317,13 @@ def test_an_engine_that_hangs_is_ended_and_its_shard_sampled_again(
     world: World, add_prompts: AddPrompts, model_dir: Path, opened: list[ProcessSampler],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    at_first_batch(monkeypatch, stop)
+    def stop_the_first(engine: ProcessSampler) -> None:
+        if engine is opened[0]:
+            stop(engine)
+        else:
+            engine._stall_s = 60  # however busy this machine is
+
+    at_first_batch(monkeypatch, stop_the_first, times=2)
     shards = world.shards(model_dir, add_prompts(*QUESTIONS[:4]))
     assert world.sample(shards, world.crew(workers=1, stall_s=2.0)) == 16
     assert len(opened) == 2
