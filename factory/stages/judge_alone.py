@@ -146,7 +146,8 @@ def _completions(
         "select c.completion_id from completions c join prompts p using (prompt_id) "
         "where (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], p.pool)) "
         "and ($model::varchar is null or starts_with(c.model_id, $model::varchar)) "
-        "order by 1 limit $limit",
+        # Prompt by prompt: a judge that compares finds no two answers of one prompt elsewhere.
+        "order by c.prompt_id, c.completion_id limit $limit",
         {"pools": list(pools), "model": model, "limit": limit or 2**62},
     )
     if not rows:

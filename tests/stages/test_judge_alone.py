@@ -47,6 +47,15 @@ def test_a_dry_run_shows_the_first_prompt_and_the_price_and_asks_nobody(
     assert server.bodies == []
 
 
+def test_a_limit_takes_whole_prompts_so_that_a_comparing_judge_has_pairs(
+    store: Store, fill: Any, server: Any
+) -> None:
+    fill(store, [(f"What is {i}?", ["One.", "Two."]) for i in range(30)])
+    words = ("--judge", "pairwise", "--limit", "20", "--dry-run", "--json")
+    bill = json.loads(typed(store, server, *words))
+    assert (bill["completions"], bill["calls"]) == (20, 20)
+
+
 def test_retry_asks_again_where_there_was_no_answer_and_only_there(
     store: Store, fill: Any, server: Any
 ) -> None:
