@@ -67,7 +67,7 @@ scored as materialized (
   having count(*) = len($judges)
 ),
 flagged as (
-  -- What speaks to its judge (the newest word of a detector counts), and every copy of it.
+  -- What speaks to its judge by the newest word of any detector, and every copy of it.
   select distinct c.prompt_id, c.text_hash
   from in_scope c
   join (
@@ -75,7 +75,7 @@ flagged as (
     from judgements
     where list_contains($detectors, judge_id) and status = 'ok'
       and completion_id is not null and bucket between $first_bucket and $last_bucket
-    group by completion_id
+    group by completion_id, judge
     having arg_max(score, (created_at, judgement_id)) < 0.5
   ) j on j.completion_id = c.completion_id
 ),

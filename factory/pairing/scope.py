@@ -67,12 +67,12 @@ def judges_of(con: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[str, ...]:
 
 _DETECTORS = """
   select distinct judge_id from judgements
-  where judge = 'injection' or parser like 'injection/%' order by judge_id
+  where starts_with(judge, 'injection') or parser like 'injection/%' order by judge_id
 """
 
 
 def detectors_of(con: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
-    """The judges, by id, that look for texts which speak to their judge."""
+    """The judges, by id, that look for texts which speak to their judge: `injection…` by name."""
     return tuple(row[0] for row in con.execute(_DETECTORS).fetchall() if row[0])
 
 

@@ -66,6 +66,15 @@ def test_a_completion_that_was_cleared_may_be_chosen(world: Any) -> None:
     assert chosen(world, "best_vs_worst") == [hostile]
 
 
+@pytest.mark.parametrize("first", ["injection", "injection-model"])
+def test_one_detector_does_not_clear_what_another_has_flagged(world: Any, first: str) -> None:
+    _, hostile, honest = asked(world, flagged=float(first == "injection-model"))
+    for completion, score in ((hostile, float(first == "injection")), (honest, 1.0)):
+        world.verdict(completion, score, judge="injection-model")
+    world.flush()
+    assert chosen(world, "best_vs_worst") == [honest]
+
+
 def test_a_copy_of_a_flagged_text_is_flagged_with_it(world: Any) -> None:
     prompt, hostile, honest = asked(world)
     copy = world.completion(prompt, HOSTILE, 1.0)

@@ -45,13 +45,16 @@ voted as (
   select completion_ids[1] from said where score is not null and len(completion_ids) = 1
 ),
 flagged as (
-  select completion_id
-  from judgements
-  where (judge = 'injection' or parser like 'injection/%') and status = 'ok'
-    and completion_id in (select completion_id from wanted)
-    and completion_id not in (select completion_id from voted)
-  group by completion_id
-  having arg_max(score, (created_at, judgement_id)) < 0.5
+  select distinct completion_id
+  from (
+    select completion_id, arg_max(score, (created_at, judgement_id)) as score
+    from judgements
+    where (starts_with(judge, 'injection') or parser like 'injection/%') and status = 'ok'
+      and completion_id in (select completion_id from wanted)
+      and completion_id not in (select completion_id from voted)
+    group by completion_id, judge
+  )
+  where score < 0.5
 ),
 answers as (
   select
