@@ -69,12 +69,10 @@ async def ask(
             running.add(asyncio.create_task(_ask_shard(part, asker)))
             if len(running) >= at_once:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                _raise_for([task.exception() for task in done])
         while running:
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            _raise_for([task.exception() for task in done])
     except BaseException as stopped:
         if not (batches and isinstance(stopped, BudgetExhausted)):
             client.stop()  # a batch that is on its way is paid for: it is waited for
@@ -108,7 +106,6 @@ async def _ask_shard(block: Block, asker: _Asker) -> None:
         asker.source.judge, calls, answers, revision=revision,
         ask=lambda more: _answers(asker, more),
     )  # fmt: skip
-    failures = [a for a in answers if isinstance(a, BaseException)]
     for (task, call), answer, earlier in zip(calls, answers, turns, strict=True):
         if isinstance(answer, Answer):
             if answer.reply is None:
@@ -116,8 +113,17 @@ async def _ask_shard(block: Block, asker: _Asker) -> None:
             else:
                 rows += _rows(task, [*earlier, (call, answer)], answer.reply, asker)
     await asyncio.to_thread(asker.commit, rows)
+    _raise_for(answers)
+
+
+def _raise_for(ended: Iterable[object]) -> None:
+    """Raise the failure among what ended: a bug, which keeps its trace, before what can be mended.
+
+    Raises:
+        BaseException: the failure, if there is one.
+    """
+    failures = [end for end in ended if isinstance(end, BaseException)]
     if failures:
-        # A reason that a person can mend goes first; anything else is a bug and keeps its trace.
         raise next((f for f in failures if not isinstance(f, FactoryError)), failures[0])
 
 

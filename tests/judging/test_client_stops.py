@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from factory.errors import BudgetExhausted, RecipeError, Stopped, UserError
+from factory.judging import asking
 from factory.judging.client.calls import Client, call_of
 from factory.judging.client.replies import most_it_can_cost
 from factory.judging.verb import judge
@@ -161,6 +163,29 @@ def _forbidding(server: Any, forbidden: Callable[[str, dict[str, Any]], bool]) -
 
     server._answer = handle
     return seen
+
+
+def test_shards_that_fail_together_end_the_run_with_one_error_and_no_other_is_shown(
+    store: Store, fill: Fill, judging: Section, server: Any, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    arrived: list[asyncio.Event] = []
+
+    async def fail(*_: Any) -> None:
+        arrived.append(arrived[0] if arrived else asyncio.Event())
+        number = len(arrived)
+        if number == asking.SHARDS_AT_ONCE:
+            arrived[0].set()
+        await arrived[0].wait()
+        raise KeyError("a bug") if number == 1 else Stopped("the vendor is closed", next="wait")
+
+    monkeypatch.setattr(asking, "_ask_shard", fail)
+    ids = fill(store, QUESTIONS)
+    section = judging(server.url, shard=5)
+    with pytest.raises(KeyError):
+        judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_text_that_the_vendor_forbids_is_an_error_row_and_ends_no_run(
