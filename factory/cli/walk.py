@@ -37,16 +37,29 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the workspace goes.")],
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Replace unedited copies from an older version.")
+    ] = False,
 ) -> None:
-    """Make a workspace: an empty ledger and lake, and every file that people edit."""
+    """Make a workspace: an empty ledger and lake, and every file that people edit.
+
+    In a workspace that exists, files that are missing are copied and no other is touched.
+    """
     from factory.store import open_store
 
     folder = folder.resolve()
     urls = recipes.workspace_config(folder)
     open_store(folder, ledger_url=urls.ledger, lake_url=urls.lake, create=True)
-    written = rooms.copy_rooms(folder)
-    say(f"workspace {folder}: {len(written)} files to edit, an empty ledger and lake")
-    say(f"next:  prefactory run quickstart --workspace {folder}")
+    written = rooms.copy_rooms(folder, refresh=refresh)
+    stand = rooms.copies(folder)
+    say(f"workspace {folder}: {len(written)} files written, with a ledger and a lake")
+    if stand.outdated:
+        say(f"of an older version and never edited: {', '.join(stand.outdated)}")
+        say(f"next:  prefactory init {folder} --refresh")
+    elif refresh and stand.edited:
+        say(f"edited, so left as they are: {', '.join(stand.edited)}")
+    else:
+        say(f"next:  prefactory run quickstart --workspace {folder}")
 
 
 def run(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from factory import rooms
 from factory.errors import FactoryError, UserError
 from factory.recipe import workspace_config
 from factory.store import Store, integrity, open_store, weights
@@ -43,7 +44,7 @@ def check(workspace: Path) -> list[Check]:
     except FactoryError as bad:
         return [*found, Check("workspace", "bad", str(bad), "restore a backup of this directory")]
     found.append(Check("workspace", "ok", str(workspace)))
-    for look in (_ledger, _lake, _links, _models, _exactness):
+    for look in (_files, _ledger, _lake, _links, _models, _exactness):
         found += _guarded(look, store)
     return found
 
@@ -82,6 +83,19 @@ def _disk(workspace: Path) -> Check:
         return Check("disk", "bad", f"{place} cannot be written", f"chmod u+w {place}")
     low = free < LOW_DISK_BYTES
     return Check("disk", "note" if low else "ok", said, "free some space" if low else "")
+
+
+def _files(store: Store) -> Iterator[Check]:
+    stand = rooms.copies(store.workspace)
+    said = f"{len(stand.edited)} of your own" if stand.edited else "as packaged"
+    if not stand.outdated:
+        yield Check("files", "ok", said)
+        return
+    old = ", ".join(stand.outdated)
+    yield Check(
+        "files", "note", f"of an older version and never edited: {old}",
+        f"prefactory init {store.workspace} --refresh",
+    )  # fmt: skip
 
 
 def _ledger(store: Store) -> Iterator[Check]:
