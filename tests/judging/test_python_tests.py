@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -126,6 +127,63 @@ def test_nothing_outside_the_scratch_folder_is_written_and_nothing_of_ours_is_re
     )
     assert _end(program, "assert f(2) == (0, False)") == ([True], "done")
     assert not target.exists()
+
+
+LOOKS = (
+    "open({place!r}).read()",
+    "os.open({place!r}, os.O_RDONLY)",
+    "os.listdir({folder!r})",
+    "os.scandir({folder!r})",
+    "sqlite3.connect({place!r})",
+)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_file_of_the_machine_is_read_but_pythons_own(tmp_path: Path, look: str) -> None:
+    answers = tmp_path / "answers.txt"
+    answers.write_text("4")
+    asked = look.format(place=str(answers), folder=str(tmp_path))
+    assert _end(f"import os, sqlite3\n{asked}\n{SQUARE}") == ([False], "raised")
+
+
+def test_what_the_kernel_keeps_shut_no_patched_hook_opens(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.txt"
+    answers.write_text("4")
+    cage = Path(python_tests.__file__).with_name("_cage.py").read_text(encoding="utf-8")
+    plain = tmp_path / "plain.py"
+    plain.write_text(cage.replace("sys.addaudithook(", "str(", 1), encoding="utf-8")
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:
+        pytest.skip("this kernel has no Landlock")
+    work = tmp_path / "scratch"
+    work.mkdir()
+    for program, passed in ((f"open({str(answers)!r})\n" + SQUARE, False), (SQUARE, True)):
+        asked = {"program": program, "tests": ["assert f(2) == 4"], "seconds": 3,
+                 "memory_mb": 512, "disk_mb": 4}  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", plain], input=json.dumps(asked), cwd=work, env={},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["passed"] == [passed]
+
+
+PRINTS = "```\nf(2) gives 4\n```"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"```python\n{SQUARE}\n```\nIt prints:\n{PRINTS}",
+        f"1. First:\n\n   ```python\n   {SQUARE}\n   ```\n",
+        f"~~~py\n{SQUARE}\n~~~",
+        f"```python\n{SQUARE}",
+        f"````python\n{SQUARE}\n````\nand {PRINTS}",
+        f"```\n{SQUARE}\n```",
+        f"```f(2)```\n\n```python\n{SQUARE}\n```",
+        f"```Python\r\n{SQUARE}\r\n```\r\n",
+    ],
+)
+def test_the_program_of_an_answer_is_found_however_it_is_fenced(answer: str) -> None:
+    assert _end(python_tests.program_in(answer)) == ([True], "done")
 
 
 def test_a_program_leaves_no_process_behind() -> None:

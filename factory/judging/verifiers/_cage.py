@@ -3,12 +3,12 @@
 Two processes. The keeper, which never runs a line of the program, makes namespaces (no network, its
 own processes, a file system that is read-only but for a scratch disk in memory) where the kernel
 allows them, starts the inmate and reads what comes back. The inmate takes its limits, closes the
-doors behind itself with a system call filter and an audit hook, loads the program and runs the
-tests.
+doors behind itself with Landlock (it reads Python's own files and its scratch disk, and no others),
+a system call filter and an audit hook, loads the program and runs the tests.
 
 That a test passed is proved by a token that lies in a pipe until the test is over: a program that
 exits, prints or patches what it finds has not read it. Layers that are missing (another system, a
-kernel without user namespaces) are missing quietly; limits, filter and hook remain.
+kernel without user namespaces or Landlock) are missing quietly; limits, filter and hook remain.
 """
 
 import ast
@@ -262,11 +262,17 @@ def _close_doors(asked: dict[str, Any], isolated: bool, *, keep_open: tuple[int,
         _, hard = resource.getrlimit(kind)
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(kind, (most, most))
-    if sys.platform == "linux":
-        _filter(ctypes.CDLL(None))
     scratch = os.path.realpath(os.getcwd())
     sys.path[:] = [p for p in sys.path if p and not p.startswith(scratch)]
-    sys.addaudithook(_hook(scratch, os.path.realpath, isinstance, str, bytes, PermissionError))
+    readable = tuple(os.path.realpath(p) for p in (*sys.path, f"{sys.base_prefix}/lib", *_READABLE))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(38, 1, 0, 0, 0)  # no new privileges
+        _wall(libc, scratch, readable)
+        _filter(libc)
+    sys.addaudithook(
+        _hook(scratch, readable, os.path.realpath, isinstance, str, bytes, PermissionError)
+    )
     sys.setrecursionlimit(3_000)
 
 
@@ -276,19 +282,34 @@ _REFUSED = (
     "os.link", "os.setxattr", "shutil.chown", "sys.addaudithook", "pty.spawn", "os.forkpty",
     "syslog.", "webbrowser.", "urllib.", "ftplib.", "smtplib.", "resource.setrlimit",
 )  # fmt: skip
+_LOOKS = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
+_READABLE = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
+    "/etc/localtime", "/etc/mime.types", "/etc/ld.so.cache",
+    "/dev/urandom", "/dev/random", "/dev/zero",
+)  # fmt: skip
+"""What Python itself may have to open."""
 _CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
 def _hook(
-    scratch: str, realpath: Any, isinstance_: Any, str_: Any, bytes_: Any, error: Any
+    scratch: str,
+    readable: tuple[str, ...],
+    realpath: Any,
+    isinstance_: Any,
+    str_: Any,
+    bytes_: Any,
+    error: Any,
 ) -> Callable[[str, tuple[Any, ...]], None]:
     """Refuses what no exercise needs. A hook cannot be taken out again, not even by itself."""
-    refused, changes, inside = _REFUSED, _CHANGES, (scratch + "/", "/dev/null")
+    refused, changes, looks = _REFUSED, _CHANGES, _LOOKS
+    inside = (scratch + "/", "/dev/null/")
+    legible = inside + tuple([place + "/" for place in readable])
 
-    def outside(path: Any) -> bool:
+    def outside(path: Any, places: tuple[str, ...] = inside) -> bool:
         if isinstance_(path, bytes_):
             path = path.decode("utf-8", "replace")
-        return isinstance_(path, str_) and not (realpath(path) + "/").startswith(inside)
+        return isinstance_(path, str_) and not (realpath(path) + "/").startswith(places)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event.startswith(refused):
@@ -299,8 +320,32 @@ def _hook(
         )
         if (writes or event in changes) and outside(args[0]):
             raise error("outside of the scratch folder")
+        if event in looks and outside("." if args[0] is None else args[0], legible):
+            raise error("not a file of this program")
 
     return hook
+
+
+def _wall(libc: ctypes.CDLL, scratch: str, readable: tuple[str, ...]) -> None:
+    """Landlock: what may be opened, kept by the kernel; nothing where it has none (before 5.13)."""
+    everything, read, file = (1 << 13) - 1, 1 | 4 | 8, 1 | 2 | 4
+    rules = libc.syscall(444, struct.pack("<Q", everything), 8, 0)
+    if rules < 0:
+        return
+    for place, access in (
+        (scratch, everything),
+        ("/dev/null", 2 | 4),
+        *((p, read) for p in readable),
+    ):
+        try:
+            fd = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+        allowed = access if os.path.isdir(place) else access & file
+        libc.syscall(445, rules, 1, struct.pack("<Qi", allowed, fd), 0)
+        os.close(fd)
+    libc.syscall(446, rules, 0)
+    os.close(rules)
 
 
 # Refused with EPERM: sockets, new processes, other programs, signals to others, debugging, mounts.
@@ -333,7 +378,6 @@ def _filter(libc: ctypes.CDLL) -> None:
     steps += [step(0x06, 0, 0, allow)]
     program = ctypes.create_string_buffer(b"".join(steps))
     header = struct.pack("<HxxxxxxQ", len(steps), ctypes.addressof(program))
-    libc.prctl(38, 1, 0, 0, 0)  # no new privileges
     libc.prctl(22, 2, header, 0, 0)
 
 

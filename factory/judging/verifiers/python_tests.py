@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,17 +26,25 @@ from typing import Any, cast
 from factory.judging.outcomes import Verdict, failed, good, storable
 from factory.judging.verifiers._read import args_of
 
-VERSION = "2"
+VERSION = "3"
 ISOLATED = True
 _CAGE = Path(__file__).with_name("_cage.py")
-_FENCED = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(
+    r"^[ \t]*(```+|~~~+)[ \t]*(\w*)[^\n`]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t\r]*$|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 _MOST = 200_000
 
 
 def program_in(text: str) -> str:
-    """The fenced Python of an answer, several blocks joined; else the whole answer."""
-    blocks = [(m[1].lower(), m[2]) for m in _FENCED.finditer(text)]
-    python = [code for language, code in blocks if language in ("python", "py", "python3", "")]
+    """The fenced Python of an answer, several blocks joined; else the whole answer.
+
+    Blocks without a language count where none is called Python: beside one they show what a
+    program prints. A last block may be open, and blocks may be indented as lists are.
+    """
+    blocks = [(m[2].lower(), textwrap.dedent(m[3])) for m in _FENCED.finditer(text)]
+    python = [code for language, code in blocks if language in ("python", "py", "python3")]
+    python = python or [code for language, code in blocks if not language]
     return "\n".join(python) if python else text
 
 
