@@ -224,6 +224,21 @@ def test_a_hiccup_of_the_vendor_does_not_end_a_night_of_waiting(
     assert _right(store)
 
 
+def test_a_hiccup_when_a_batch_is_taken_over_does_not_end_the_run(
+    store: Store, fill: Fill, judging: Section, vendor: Vendor
+) -> None:
+    ids = fill(store, QUESTIONS[:3])
+    section = judging(vendor.url, **BATCH)
+    vendor.odd = lambda at, seen: (404, "{}") if at == "looked" else None
+    with pytest.raises(Stopped, match="is open"):
+        _judge(store, ids, section)
+    before = vendor.seen["looked"]
+    vendor.odd = lambda at, seen: ODD["html"] if at == "looked" and 0 < seen - before <= 3 else None
+    _judge(store, ids, section)
+    assert len(_rows(store)) == 6 and store.ledger.open_batches() == []
+    assert set(vendor.submitted.values()) == set(vendor.billed.values()) == {1}
+
+
 def test_keys_take_turns_and_each_fetches_what_it_made_also_after_a_crash(
     store: Store, fill: Fill, judging: Section, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,20 +300,37 @@ class Batcher:
         """The vendor's id of an open batch and its key; None, and ended, where it never arrived."""
         batch_id, remote = row["batch_id"], row["provider_batch_id"]
         if remote is not None:
-            try:
-                return remote, await self._vendor.owner_of(remote)
-            except Failed as failed:
-                if failed.status != 404 or row["started_at"] > time.time() - GONE_S:
-                    raise self._stopping(f": the batch {remote} is open: {failed}") from failed
-                log_.warning("the batch %s is gone at %s: %s", remote, self.endpoint.url, failed)
-                await self._end(batch_id, "failed")
-                return None
+            gone = row["started_at"] <= time.time() - GONE_S
+            key = await self._owner_of(remote, gone_where_unknown=gone)
+            if key is not None:
+                return remote, key
+            await self._end(batch_id, "failed")
+            return None
         found = await self._find(batch_id, since=row["started_at"])
         if found is None:
             await self._end(batch_id, "failed")  # its calls are free again
             return None
         await asyncio.to_thread(self._ledger.batch_submitted, batch_id, found[0])
         return found
+
+    async def _owner_of(self, remote: str, *, gone_where_unknown: bool) -> int | None:
+        """The key that made a batch; None where no key knows it and it may be gone.
+
+        Raises:
+            Stopped: when that cannot be seen; the batch stays open.
+        """
+        for missed in range(1, MISSES + 1):
+            try:
+                return await self._vendor.owner_of(remote)
+            except Failed as failed:
+                if failed.status == 404 and gone_where_unknown:
+                    url = self.endpoint.url
+                    log_.warning("the batch %s is gone at %s: %s", remote, url, failed)
+                    return None
+                if (failed.sure and failed.status != 429) or missed == MISSES:
+                    raise self._stopping(f": the batch {remote} is open: {failed}") from failed
+            await self._rest(self.endpoint.batch.poll_s)
+        raise AssertionError("the last miss stops the run")
 
     async def _find(self, batch_id: str, *, since: float) -> tuple[str, int] | None:
         """The vendor's id of a batch of ours, or None. A list may lag: it is looked at twice."""
