@@ -92,6 +92,83 @@ def test_hostile_text_reaches_an_isolated_verifier_whole() -> None:
     assert verdicts[1].reason == "no_pattern"
 
 
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("**Answer**: 18", 1.0),
+        ("**Answer:** $18.00", 1.0),
+        ("The answer is 3 * 6 = 18.", 1.0),
+        ("The answer is 18 = 3 * 6.", 1.0),
+        ("The answer is 18 - which is three times six.", 1.0),
+        ("The answer is \u221218", 0.0),
+        ("The answer is 18/5", 0.0),
+        ("The answer isn't 18", 0.0),
+        ("\\boxed{18\\text{ dollars}}", 1.0),
+    ],
+)
+def test_gsm8k_reads_what_is_stated_and_no_part_of_it(text: str, score: float) -> None:
+    assert _score("gsm8k", text, reference="18") == score
+
+
+def test_gsm8k_reads_thousands_and_signs_as_they_are_set() -> None:
+    for text in ("\\boxed{1{,}234}", "\\boxed{1\\,234}", "#### 1,234"):
+        assert _score("gsm8k", text, reference="1234") == 1.0
+    assert _score("gsm8k", "\\boxed{\u22125}", reference="-5") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "score"),
+    [
+        ("15", "1.5", 0.0),
+        ("5", "-5", 0.0),
+        ("\u22125!", "-5", 1.0),
+        ("-$5.", "-$5", 1.0),
+        ("50", ".50", 0.0),
+        ("34", "3/4", 0.0),
+        ("1,234.5.", "1234.5", 1.0),
+        ("5", "5%", 0.0),
+        ("well-known, e.g. here.", "well known eg here", 0.0),
+        ("wellknown eg here", "well-known, e.g. here.", 1.0),
+        ("pages 3-5", "pages 3-5.", 1.0),
+    ],
+)
+def test_punctuation_that_is_part_of_a_number_is_not_ignored(
+    given: str, right: str, score: float
+) -> None:
+    loose = {"ignore_case": True, "ignore_punctuation": True}
+    assert _score("exact", given, reference=right, args=loose) == score
+
+
+@pytest.mark.parametrize(
+    ("tag", "score"), [("pt-BR", 1.0), ("PT", 1.0), ("pt_PT", 1.0), ("de", 0.0), ("german", None)]
+)
+def test_a_language_is_asked_for_by_any_tag_that_names_it(tag: str, score: float | None) -> None:
+    text = "Ontem fomos todos juntos ao mercado da cidade e comprámos pão, queijo e muita fruta."
+    assert _score("language", text, args={"language": tag}) == score
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("好" * 100, 0.0),
+        ("好的" * 50, 0.0),
+        ("ha" * 60, 0.0),
+        ("今天天气很好。" * 3, 1.0),
+        ("A table:\n\n" + "-" * 79 + "\nand its rows, each of another thing.", 1.0),
+        (
+            "See https://example.org/" + "a-page-of-some-length/" * 3 + " for all of it, please.",
+            1.0,
+        ),
+        ("spam " * 100 + "https://example.org/" + "x" * 60, 0.0),
+        ("=" * 5000, 0.0),
+    ],
+)
+def test_a_loop_without_spaces_is_degenerate_and_drawn_lines_are_not(
+    text: str, score: float
+) -> None:
+    assert _score("degenerate", text) == score
+
+
 def test_exact_fuzzy_and_schema_read_their_arguments() -> None:
     loose = {"ignore_case": True, "ignore_punctuation": True}
     assert _score("exact", " The  END! ", reference="the end", args=loose) == 1.0

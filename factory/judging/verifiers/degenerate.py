@@ -3,7 +3,8 @@
 Arguments: `min_words` (1), `max_words` (none), `max_run` (16): how often one word may follow
 itself; `max_repeat` (0.5): the largest share of 5-word runs that may be copies of an earlier one,
 after the duplicate n-gram rules of Gopher (arXiv 2112.11446). Texts under 40 words are judged by
-`max_run` alone; a text without spaces is judged by its characters.
+`max_run` alone. A text with a word of 60 letters and more (200 where it is of signs alone, as lines
+drawn in a table are) has no spaces to speak of and is judged by its characters.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from itertools import groupby
 from factory.judging.outcomes import Verdict, good
 from factory.judging.verifiers._read import args_of
 
-VERSION = "1"
+VERSION = "2"
 _FLOOR = 40
+_LONG, _LONG_SIGNS = 60, 200
 
 
 def longest_run(words: Sequence[str]) -> int:
@@ -38,15 +40,20 @@ def reason_of(text: str, args: Mapping[str, object]) -> str:
         return "too_short"
     if "max_words" in args and len(words) > int(str(args["max_words"])):
         return "too_long"
-    # Without spaces a loop is one long word: its characters are then the words.
-    units = words if max(map(len, words), default=0) < 200 else list(text)
-    if longest_run(units) > int(str(args.get("max_run", 16))) * (1 if units is words else 4):
+    run, limit = int(str(args.get("max_run", 16))), float(str(args.get("max_repeat", 0.5)))
+    # Without spaces a loop is one long word: its characters are then the words. Signs are drawn.
+    unbroken = list(text) if any(map(_unbroken, words)) else []
+    letters = [c for c in unbroken if c.isalnum() or not c.isascii()]
+    if longest_run(words) > run or longest_run(letters) > run * 4:
         return "one_word_repeated"
-    limit = float(str(args.get("max_repeat", 0.5)))
-    if len(units) >= _FLOOR and units is words:
-        return "repeated_phrases" if repeated_share(units, 5) > limit else ""
-    loops = len(units) >= _FLOOR and repeated_share(units, 20) > limit
+    if len(words) >= _FLOOR and repeated_share(words, 5) > limit:
+        return "repeated_phrases"
+    loops = len(unbroken) >= _FLOOR and repeated_share(unbroken, 20) > limit
     return "repeated_phrases" if loops else ""
+
+
+def _unbroken(word: str) -> bool:
+    return len(word) >= (_LONG if any(c.isalpha() for c in word) else _LONG_SIGNS)
 
 
 def verify(prompt: Mapping[str, object], text: str) -> Verdict:

@@ -13,7 +13,7 @@ from factory.judging.outcomes import Verdict, good
 from factory.judging.verifiers._read import NO_REFERENCE, args_of, reference_of
 from factory.judging.verifiers.exact import normal
 
-VERSION = "1"
+VERSION = "2"
 
 
 def token_f1(given: str, right: str) -> float:

@@ -1,6 +1,7 @@
 """Language: the answer is in the language that was asked for.
 
-Arguments: `language` (a code such as `de`; by default that of the last message of the prompt),
+Arguments: `language` (a code such as `de`, `pt-BR` or `zh-cn`, of which only Chinese has countries
+that can be told apart; by default that of the last message of the prompt),
 `min_letters` (20): a shorter text is in no language that could be told and passes. Told by
 langdetect, a naive Bayes model over character n-grams, with its lot fixed; text in code fences and
 addresses are not counted. It takes Norwegian for Danish, or Malay for Indonesian, now and then.
@@ -9,6 +10,7 @@ addresses are not counted. It takes Norwegian for Danish, or Malay for Indonesia
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,7 +18,7 @@ from functools import lru_cache
 from factory.judging.outcomes import Verdict, failed, good
 from factory.judging.verifiers._read import args_of
 
-VERSION = "1"
+VERSION = "2"
 ISOLATED = True
 _ASIDE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+", re.DOTALL)
 _MOST = 20_000
@@ -42,12 +44,32 @@ def _fixed() -> None:
     DetectorFactory.seed = 0
 
 
+@lru_cache(maxsize=1)
+def _told() -> frozenset[str]:
+    """The codes that the detector knows."""
+    from langdetect import PROFILES_DIRECTORY
+
+    return frozenset(os.listdir(PROFILES_DIRECTORY))
+
+
+def _code(given: str) -> str:
+    """A language tag as the detector writes it: without a country, except for Chinese."""
+    tag = given.strip().casefold().replace("_", "-")
+    if tag.startswith("zh-"):
+        where = {"zh-hans": "zh-cn", "zh-sg": "zh-cn", "zh-hant": "zh-tw", "zh-hk": "zh-tw"}
+        return where.get(tag, tag if tag in ("zh-cn", "zh-tw") else "zh")
+    base = tag.partition("-")[0]
+    return {"nb": "no", "nn": "no", "iw": "he", "in": "id", "fil": "tl"}.get(base, base)
+
+
 def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     """1.0 for the language asked for, 0.0 with the found one as the reason."""
     args = args_of(prompt)
-    wanted = str(args.get("language") or "") or _asked(prompt.get("messages"))
+    wanted = _code(str(args.get("language") or "")) or _asked(prompt.get("messages"))
     if not wanted:
         return failed("error", "no_language_asked")
+    if wanted not in _told() | {"zh"}:
+        return failed("error", "language_cannot_be_told")
     said = _ASIDE.sub(" ", text)
     if sum(c.isalpha() for c in said) < int(str(args.get("min_letters", 20))):
         return good(1.0, reason="too_short_to_tell")
