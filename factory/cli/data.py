@@ -130,6 +130,12 @@ def judge(
     pool: Pools = None,
     model: Annotated[str | None, typer.Option(help="Only completions of this model_id.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many completions.")] = None,
+    times: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Ask a model each question so often in all: one more shows drift."
+        ),
+    ] = 1,
     retry: Annotated[
         list[str] | None,
         typer.Option(metavar="STATUS", help="Ask once more where the newest verdict is: error, …"),
@@ -161,10 +167,10 @@ def judge(
         "retry": retry or [],
     }
     if reparse:
-        if dry_run or any(chosen.values()):
+        if dry_run or times > 1 or any(chosen.values()):
             raise UserError(
                 "--reparse reads every stored answer of the judge, and asks nobody: it goes with "
-                "no --pool, --model, --limit, --retry or --dry-run",
+                "no --pool, --model, --limit, --times, --retry or --dry-run",
                 next=f"prefactory judge --judge {name} --reparse",
             )
         left = alone.reparse(store, from_judge_id=answers_of, **common)
@@ -173,12 +179,12 @@ def judge(
             "--answers-of goes with --reparse", next=f"prefactory judge --judge {name} --reparse"
         )
     elif dry_run:
-        left = alone.bill(store, **common, **chosen)
+        left = alone.bill(store, **common, **chosen, times=times)
         if not as_json:
             _say_first(left.pop("first"))
     else:
         with Terminal() as progress:
-            left = alone.judge(store, **common, **chosen, progress=progress)
+            left = alone.judge(store, **common, **chosen, times=times, progress=progress)
     say_json(left) if as_json else say_table([left])
 
 

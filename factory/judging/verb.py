@@ -146,7 +146,7 @@ def judge(
         judging: the recipe's section: endpoints, budget, comparisons, shard size.
         run_id: written on every row and call.
         seed: which pairs a pairwise judge compares.
-        replicates: how often each question is asked.
+        replicates: how often each question is asked of a model, all times together.
         retry: statuses of judgements that are made once more, as a further replicate.
         budget_id: the budget that pays; by default the run's own, of `judging.budget_usd`.
         log: a file that gets one line per judge.
@@ -305,7 +305,7 @@ def missing_tasks(
         judge_id=source.judge_id,
         comparisons=judging.comparisons,
         seed=seed,
-        replicates=replicates,
+        replicates=replicates if source.endpoint is not None else 1,  # a program says it again
     )
     tasks = [task for task in tasks if only is None or only(task)]
     owed = set(store.missing("judgements", [task.judgement_id for task in tasks]))

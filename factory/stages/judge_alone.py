@@ -25,6 +25,7 @@ def judge(
     pools: Sequence[str],
     model: str | None,
     limit: int | None,
+    times: int,
     retry: Sequence[str],
     overrides: Sequence[str],
     progress: Progress,
@@ -40,14 +41,14 @@ def judge(
     kept = [o for o in overrides if not _is_pace(o.partition("=")[0].removeprefix("judging."))]
     words = {
         "judge": judge, "recipe": recipe, "pools": pools, "model": model, "limit": limit,
-        "set": kept,
+        "set": kept, **({"times": times} if times > 1 else {}),
     }  # fmt: skip
     with run_by_hand(store, "judge", words) as run_id:
         progress.stage(0, f"judge {judge}")
         asked = guarded(store, [judge])
         report = judge_completions(
             store, judges=asked, completion_ids=ids, judging=settings, seed=seed,
-            run_id=run_id, retry=again, on_progress=progress.advance,
+            run_id=run_id, replicates=times, retry=again, on_progress=progress.advance,
             tokenise=models.tokeniser_of_answers(store),
         )  # fmt: skip
     found = report.as_dict()
@@ -64,6 +65,7 @@ def bill(
     pools: Sequence[str],
     model: str | None,
     limit: int | None,
+    times: int,
     retry: Sequence[str],
     overrides: Sequence[str],
 ) -> dict[str, Any]:
@@ -74,8 +76,9 @@ def bill(
     settings, seed = _judging(store, judge, recipe, overrides)
     ids = _completions(store, pools=pools, model=model, limit=limit)
     (found,) = preview(
-        store, judges=[judge], completion_ids=ids, judging=settings, seed=seed, retry=again
-    )
+        store, judges=[judge], completion_ids=ids, judging=settings, seed=seed, replicates=times,
+        retry=again,
+    )  # fmt: skip
     return {"completions": len(ids), "endpoint": settings.endpoint_of(judge), **asdict(found)}
 
 

@@ -56,6 +56,25 @@ def test_a_limit_takes_whole_prompts_so_that_a_comparing_judge_has_pairs(
     assert (bill["completions"], bill["calls"]) == (20, 20)
 
 
+def test_the_same_questions_are_asked_again_so_that_an_audit_sees_drift(
+    store: Store, fill: Any, server: Any
+) -> None:
+    from factory.auditing import verb
+
+    fill(store, [(f"What is {i}?", ["One.", "Two."]) for i in range(30)])
+    words = ("--judge", "mt-bench-single", "--json")
+    server.brain = lambda body: "Fine. [[6]]"
+    assert json.loads(typed(store, server, *words))["made"] == 60
+    server.brain = lambda body: "Better. [[8]]"
+    assert json.loads(typed(store, server, *words))["made"] == 0
+    assert json.loads(typed(store, server, *words, "--times", "2", "--dry-run"))["calls"] == 60
+    again = json.loads(typed(store, server, *words, "--times", "2"))
+    assert (again["made"], again["paid_calls"]) == (60, 60)
+    [row] = verb.audit(store).rows("drift")
+    assert (row["judge"], row["change"], row["drifted"]) == ("mt-bench-single", 2.0, True)
+    assert {r["replicate"] for r in store.rows("from judgements where kind = 'verifier'")} == {0}
+
+
 def test_retry_asks_again_where_there_was_no_answer_and_only_there(
     store: Store, fill: Any, server: Any
 ) -> None:
