@@ -44,7 +44,9 @@ class Controlled:
     """A length-controlled win rate in percent, with the spread of its predictions over prompts."""
 
     win_rate: float
-    standard_error: float
+    standard_error: float | None
+    """Of the predictions over prompts; None where nothing tells them apart: that says nothing of
+    how sure the fit is."""
     weights: Weights
 
 
@@ -59,9 +61,11 @@ def controlled(
 
     predicted = 100 * expit(weights.difficulty * difficulty + weights.model)
     found = mean(predicted, range(predicted.size) if groups is None else groups)
+    alike = float(np.ptp(predicted)) < 1e-9
     return Controlled(
-        win_rate=float(predicted.mean()), standard_error=found.error or 0.0, weights=weights
-    )
+        win_rate=float(predicted.mean()), standard_error=None if alike else found.error,
+        weights=weights,
+    )  # fmt: skip
 
 
 def fit(

@@ -203,3 +203,15 @@ def test_a_model_that_never_lost_or_met_nobody_has_no_strength_and_the_others_ke
         assert (found[model].value, found[model].low, found[model].high) == (None, None, None)
     sweep = strengths([g for g in games if "champion" in (g.first, g.second)], resamples=5)
     assert {s.value for s in sweep.values()} == {None}
+
+
+def test_predictions_that_nothing_tells_apart_have_no_standard_error() -> None:
+    rng = np.random.default_rng(0)
+    own, base = rng.integers(10, 900, 60).astype(float), rng.integers(10, 900, 60).astype(float)
+    p, groups = rng.random(60), list(range(60))
+    alone = lengths.fit(p, length_model=own, length_baseline=base, difficulty=None, groups=groups)
+    assert alone is not None and alone.standard_error is None
+    known = lengths.controlled(
+        lengths.Weights(length=0.5, difficulty=1.0, model=0.1), rng.normal(size=60)
+    )
+    assert known.standard_error is not None and known.standard_error > 0.5
