@@ -143,7 +143,7 @@ def _agreement(
     """One level's tables: with the reference, two by two, as groups, in orders, calibration."""
     name = level.level
     raters = [r for r in reference if r in level.votes] if reference else level.people()
-    judges = [j for j in level.judges() if j not in raters and (not wanted or j in wanted)]
+    judges = [j for j in level.judges() if j not in raters and _compared(j, wanted)]
     truth = ballots.majority(level, raters)
     rows = [r for j in judges if (r := agreement.with_reference(level, j, truth, seed=seed))]
     human = agreement.people(level, raters) if len(raters) > 1 else None
@@ -175,6 +175,11 @@ def _agreement(
             bias.correct_in_orders(j, games.get(j, ()), truth) for j in judges))  # fmt: skip
         found.add("calibration", "Sure and right", _some(
             calibration.calibration(level, j, truth, seed=seed) for j in judges))  # fmt: skip
+
+
+def _compared(judge: str, wanted: set[str] | None) -> bool:
+    """Whether a judge is held to others: the guard that runs by itself judges no quality."""
+    return judge in wanted if wanted else not judge.startswith("injection")
 
 
 def _some(rows: Any) -> list[dict[str, Any]]:

@@ -308,3 +308,23 @@ def test_a_failure_that_was_asked_again_with_success_is_no_wrong_verdict(world: 
     row = by_judge(audit(world.flush()), "orders")["j"]
     assert (row["calls"], row["n_swaps"]) == (6, 3)
     assert row["correct"] == row["correct_in_both"] == pytest.approx(2 / 3)
+
+
+def test_the_guard_that_runs_by_itself_is_no_judge_of_quality_unless_it_is_named(
+    world: Any,
+) -> None:
+    for i in range(40):
+        for model, score in (("good", 5.0), ("bad", 2.0 + i % 2)):
+            world.completion(f"{i}", model, model)
+            world.scored("one", f"{i}", model, score)
+            world.scored("two", f"{i}", model, score)
+            world.scored("person", f"{i}", model, score, kind="human")
+            world.scored("injection", f"{i}", model, 1.0, kind="verifier")
+    store = world.flush()
+    found = audit(store)
+    [group] = [r for r in found.rows("groups_completions") if r["raters"] == "judges"]
+    assert (group["n_raters"], group["alpha"]) == (2, 1.0)
+    assert {r["judge"] for r in found.rows("agreement_completions")} == {"one", "two"}
+    assert {r["judge"] for r in found.rows("outcomes")} == {"injection", "one", "two"}
+    named = audit(store, judges=["injection"])
+    assert {r["judge"] for r in named.rows("agreement_completions")} == {"injection"}
