@@ -40,7 +40,9 @@ _CANDIDATES = """
 select c.completion_id, c.prompt_id, c.text_hash, c.bucket
 from completions c
 semi join wanted w on w.completion_id = c.completion_id
-semi join prompts p on p.prompt_id = c.prompt_id
+semi join (from prompts where messages is not null) p on p.prompt_id = c.prompt_id
+-- What was recorded without its text cannot be judged, and is no empty answer.
+where c.text is not null
 """
 _FAILED = """
 with asked as (

@@ -149,10 +149,11 @@ def _completions(
         "select c.completion_id from completions c join prompts p using (prompt_id) "
         "where (len($pools::varchar[]) = 0 or list_contains($pools::varchar[], p.pool)) "
         "and ($model::varchar is null or starts_with(c.model_id, $model::varchar)) "
+        "and c.text is not null and p.messages is not null "
         # Prompt by prompt: a judge that compares finds no two answers of one prompt elsewhere.
         "order by c.prompt_id, c.completion_id limit $limit",
         {"pools": list(pools), "model": model, "limit": limit or 2**62},
     )
     if not rows:
-        raise UserError("no completion fits these flags", next="prefactory stats")
+        raise UserError("no completion with a text fits these flags", next="prefactory stats")
     return [row["completion_id"] for row in rows]

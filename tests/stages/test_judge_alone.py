@@ -75,6 +75,24 @@ def test_the_same_questions_are_asked_again_so_that_an_audit_sees_drift(
     assert {r["replicate"] for r in store.rows("from judgements where kind = 'verifier'")} == {0}
 
 
+def test_what_was_recorded_without_its_text_is_no_empty_answer_and_stops_nobody(
+    store: Store, fill: Any, server: Any
+) -> None:
+    ids = fill(store, QUESTIONS)
+    rows = store.rows("from completions order by completion_id")
+    unseen = [
+        rows[0] | {"completion_id": "c" * 32, "text": None, "text_hash": None},
+        rows[1] | {"completion_id": "d" * 32, "prompt_id": "e" * 32, "text": None},
+    ]
+    store.append("completions", unseen, run_id="r")
+    store.append("prompts", [{"prompt_id": "e" * 32, "pool": "test", "bucket": 0}], run_id="r")
+    for name, made in (("ultrafeedback", 24), ("pairwise", 6), ("early-stop", None)):
+        left = json.loads(typed(store, server, "--judge", name, "--json"))
+        assert made is None or left["made"] == made
+    judged = store.rows("select distinct unnest(completion_ids) as id from judgements")
+    assert {row["id"] for row in judged} == set(ids)
+
+
 def test_retry_asks_again_where_there_was_no_answer_and_only_there(
     store: Store, fill: Any, server: Any
 ) -> None:

@@ -50,6 +50,7 @@ _PROMPTS = """
 select c.prompt_id, c.bucket, list(c.completion_id order by c.completion_id) as ids
 from completions c
 semi join wanted w on w.completion_id = c.completion_id
+where c.text is not null
 group by c.prompt_id, c.bucket
 order by c.prompt_id
 """

@@ -64,6 +64,7 @@ answers as (
   semi join wanted w on w.completion_id = c.completion_id
   semi join prompts p on p.prompt_id = c.prompt_id
   left join flagged f on f.completion_id = c.completion_id
+  where c.text is not null
   qualify row_number() over (
     partition by c.prompt_id, c.text_hash
     order by coalesce(may_win, false) desc, c.completion_id
