@@ -21,7 +21,7 @@ import numpy as np
 from factory.auditing import lengths
 from factory.auditing.games import Game, load
 from factory.auditing.lengths import Controlled, Weights
-from factory.auditing.numbers import Floats, Table, mean
+from factory.auditing.numbers import TOO_FEW, Floats, Table, mean
 from factory.auditing.strength import Strength, Style, strengths, styled
 from factory.errors import UserError
 from factory.store import Store
@@ -203,7 +203,16 @@ def _row(
             "w_length": control.weights.length,
         }
     if rank is not None:
-        row |= {"strength": rank.value, "strength_low": rank.low, "strength_high": rank.high}
+        few = (
+            "too few"
+            if rank.value is not None and len({s.prompt_id for s in sides}) < TOO_FEW
+            else None
+        )
+        row |= {
+            "strength": rank.value,
+            "strength_low": few if rank.low is None else rank.low,
+            "strength_high": few if rank.high is None else rank.high,
+        }
     if style is not None:
         row |= {
             "style_win_rate": style.win_rate, "style_low": style.low, "style_high": style.high

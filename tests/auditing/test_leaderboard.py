@@ -125,7 +125,7 @@ def test_one_game_of_each_outcome_by_hand(world: Any) -> None:
     assert row["discrete_win_rate"] == 62.5
     assert row["avg_length"] == 4
     assert row["length_controlled_winrate"] is None  # four prompts are too few to fit
-    assert row["strength_low"] is None
+    assert row["strength_low"] == "too few"
 
 
 def duel(world: Any, *, n: int, verdict: Any) -> Store:
@@ -215,3 +215,13 @@ def test_predictions_that_nothing_tells_apart_have_no_standard_error() -> None:
         lengths.Weights(length=0.5, difficulty=1.0, model=0.1), rng.normal(size=60)
     )
     assert known.standard_error is not None and known.standard_error > 0.5
+
+
+def test_a_strength_from_few_prompts_says_too_few(world: Any) -> None:
+    for i in range(6):
+        for model in ("a", "b"):
+            world.completion(f"{i}", model, model)
+        world.said("j", f"{i}", ("a", "b"), float(i % 3 > 0))
+    rows = leaderboard(world.flush(), judge="j", baseline="b")[0].rows
+    assert [(r["strength_low"], r["strength_high"]) for r in rows] == [("too few", "too few")]
+    assert all(r["strength"] == pytest.approx(math.log(2) / 2) for r in rows)
