@@ -25,10 +25,10 @@ def judge(
     pools: Sequence[str],
     model: str | None,
     limit: int | None,
-    times: int,
     retry: Sequence[str],
     overrides: Sequence[str],
     progress: Progress,
+    times: int = 1,
 ) -> dict[str, Any]:
     """Have one judge score completions that some flags choose."""
     from factory.judging.verb import guarded
@@ -65,9 +65,9 @@ def bill(
     pools: Sequence[str],
     model: str | None,
     limit: int | None,
-    times: int,
     retry: Sequence[str],
     overrides: Sequence[str],
+    times: int = 1,
 ) -> dict[str, Any]:
     """What `judge` with the same flags would ask and cost. Reads only; `first` is a request."""
     from factory.judging.preview import preview
