@@ -60,7 +60,7 @@ scored as materialized (
   select
     completion_id,
     min(kind) as judge_kind,
-    sum(score::decimal(38, 15))::double / count(*) as score
+    round(sum(score::decimal(38, 15))::double / count(*), 10) as score
   from scores
   where list_contains($judges, judge) and bucket between $first_bucket and $last_bucket
   group by completion_id

@@ -19,7 +19,7 @@ decided as (
       when n_scored < 2 then 'too_few_scored'
       when best = worst then 'tie'
       when best_finished is null or best_finished = worst then 'no_finished_candidate'
-      when best_finished - worst < $min_margin then 'margin_too_small'
+      when round(best_finished - worst, 10) < $min_margin then 'margin_too_small'
     end as reason
   from prompts_seen
 ),
@@ -34,7 +34,7 @@ rejected as (
   from candidates c
   join decided d on d.prompt_id = c.prompt_id
   where d.reason is null
-    and c.score < d.best_finished and d.best_finished - c.score >= $min_margin
+    and c.score < d.best_finished and round(d.best_finished - c.score, 10) >= $min_margin
   qualify row_number() over (partition by c.prompt_id order by c.lot, c.completion_id) = 1
 ),
 answer as (

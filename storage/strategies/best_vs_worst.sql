@@ -19,7 +19,7 @@ decided as (
       when n_scored < 2 then 'too_few_scored'
       when best = worst then 'tie'
       when best_finished is null or best_finished = worst then 'no_finished_candidate'
-      when best_finished - worst < $min_margin then 'margin_too_small'
+      when round(best_finished - worst, 10) < $min_margin then 'margin_too_small'
     end as reason
   from prompts_seen
 ),

@@ -20,7 +20,7 @@ decided as (
       when n_scored < 2 then 'too_few_scored'
       when best = worst then 'tie'
       when best_finished is null or best_finished = worst then 'no_finished_candidate'
-      when best_finished - worst < $min_margin then 'margin_too_small'
+      when round(best_finished - worst, 10) < $min_margin then 'margin_too_small'
     end as reason
   from prompts_seen
 ),
@@ -34,10 +34,10 @@ combined as (
     null as reason
   from candidates c
   join candidates r on r.prompt_id = c.prompt_id and r.score < c.score
-  where c.can_be_chosen and c.score - r.score >= $min_margin
+  where c.can_be_chosen and round(c.score - r.score, 10) >= $min_margin
   qualify row_number() over (
     partition by c.prompt_id
-    order by c.score - r.score desc, c.lot, r.lot, c.completion_id, r.completion_id
+    order by round(c.score - r.score, 10) desc, c.lot, r.lot, c.completion_id, r.completion_id
   ) <= $max_pairs
 ),
 answer as (

@@ -2,7 +2,8 @@
 --
 -- Verdicts on one completion: the mean over replicates, then over aspects, and no score until every
 -- aspect that the judge asks has a verdict. Comparisons: the mean over opponents of P(this one is
--- better). A judge that was edited counts with its newest version only, prompt by prompt.
+-- better). Rounded to ten decimals: a mean of thirds must not break a tie. A judge that was edited
+-- counts with its newest version only, prompt by prompt.
 with
 judges_in_versions as (
   select judge from judgements group by judge having min(judge_id) <> max(judge_id)
@@ -39,7 +40,7 @@ by_aspect as (
 one_by_one as (
   select
     a.completion_id, a.prompt_id, a.judge, min(a.kind) as kind,
-    sum(a.score::decimal(38, 15))::double / count(*) as score,
+    round(sum(a.score::decimal(38, 15))::double / count(*), 10) as score,
     sum(a.n)::bigint as n_judgements,
     a.bucket
   from by_aspect a
@@ -50,7 +51,7 @@ one_by_one as (
 against_others as (
   select
     completion_id, prompt_id, judge, min(kind) as kind,
-    sum(p::decimal(38, 15))::double / count(*) as score,
+    round(sum(p::decimal(38, 15))::double / count(*), 10) as score,
     sum(n_judgements)::bigint as n_judgements,
     bucket
   from matches

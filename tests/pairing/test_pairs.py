@@ -47,6 +47,32 @@ def test_ties_make_no_pair(world, strategy):
     assert world.pairs() == [] and world.drops() == {prompt: "tie"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [((3, 3, 6), (4, 4, 4)), ((3, 3, 9), (5, 5, 5)), ((3, 3, 10), (4, 4, 8))]
+)
+def test_means_of_thirds_that_are_equal_are_a_tie(world, one, other):
+    prompt = world.prompt("q")
+    for text, thirds in (("a", one), ("b", other)):
+        asked = world.completion(prompt, text)
+        for aspect, third in zip("xyz", thirds, strict=True):
+            for turn in range(3):
+                score = float(third // 3 + (turn < third % 3))
+                world.verdict(asked, score, aspect=aspect)
+                world.rows["judgements"][-1]["judgement_id"] += str(turn)
+    world.flush()
+    assert build(world).dropped == {"tie": 1}
+
+
+@pytest.mark.parametrize("strategy", ["best_vs_worst", "best_vs_random", "margin"])
+@pytest.mark.parametrize(("best", "worst", "margin"), [(0.7, 0.4, 0.3), (13 / 3, 10 / 3, 1.0)])
+def test_a_margin_that_is_met_exactly_makes_a_pair(world, strategy, best, worst, margin):
+    prompt = world.prompt("q")
+    world.completion(prompt, "a", best)
+    world.completion(prompt, "b", worst)
+    world.flush()
+    assert build(world, strategy, params={"min_margin": margin}).pairs == 1
+
+
 @pytest.mark.parametrize("strategy", PAIR_STRATEGIES)
 def test_chosen_is_never_rejected_by_text(world, strategy):
     prompt = world.prompt("q")
