@@ -47,9 +47,7 @@ def test_ties_make_no_pair(world, strategy):
     assert world.pairs() == [] and world.drops() == {prompt: "tie"}
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [((3, 3, 6), (4, 4, 4)), ((3, 3, 9), (5, 5, 5)), ((3, 3, 10), (4, 4, 8))]
-)
+@pytest.mark.parametrize(("one", "other"), [((3, 3, 7), (3, 4, 6)), ((3, 3, 8), (4, 4, 6))])
 def test_means_of_thirds_that_are_equal_are_a_tie(world, one, other):
     prompt = world.prompt("q")
     for text, thirds in (("a", one), ("b", other)):
