@@ -223,14 +223,14 @@ def judgement_id_of(
     return content_id("judgement", [kind, judge_id, list(completion_ids), aspect, replicate])
 
 
-def pair_id_of(*, chosen_id: str, rejected_id: str, strategy_id: str) -> str:
-    """Id of a preference pair made by one strategy."""
-    return content_id("pair", [chosen_id, rejected_id, strategy_id])
+def pair_id_of(*, chosen_id: str, rejected_id: str, build_id: str) -> str:
+    """Id of a preference pair of one build of a strategy."""
+    return content_id("pair", [chosen_id, rejected_id, build_id])
 
 
-def sft_id_of(*, completion_id: str, strategy_id: str) -> str:
-    """Id of a rejection-sampled SFT example made by one strategy."""
-    return content_id("sft", [completion_id, strategy_id])
+def sft_id_of(*, completion_id: str, build_id: str) -> str:
+    """Id of a rejection-sampled SFT example of one build of a strategy."""
+    return content_id("sft", [completion_id, build_id])
 
 
 def drop_id_of(*, stage: str, item_id: str, reason: str, scope: str = "") -> str:
@@ -312,11 +312,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("strategy_id", S), ("score_chosen", F64), ("score_rejected", F64), ("margin", F64),
         ("judge", S), ("source", S), ("chosen_model_id", S), ("rejected_model_id", S),
         ("len_diff", I32), ("on_policy", B), ("weight", F64), ("round", I32), ("bucket", I16),
+        ("build_id", S),
     ),
     "sft_examples": _schema(
         ("sft_id", S), ("prompt_id", S), ("completion_id", S), ("strategy", S),
         ("strategy_id", S), ("rank", I32), ("score", F64), ("n_candidates", I32),
-        ("judge", S), ("model_id", S), ("round", I32), ("bucket", I16),
+        ("judge", S), ("model_id", S), ("round", I32), ("bucket", I16), ("build_id", S),
     ),
     "drops": _schema(
         ("drop_id", S), ("stage", S), ("item_kind", S), ("item_id", S), ("prompt_id", S),
@@ -325,7 +326,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "dataset_versions": _schema(
         ("version_id", S), ("name", S), ("kind", S), ("strategy", S), ("strategy_id", S),
         ("parent_version_id", S), ("n_rows", I64), ("content_hash", S), ("manifest", S),
-        ("recipe_id", S), ("code_version", S), ("round", I32),
+        ("recipe_id", S), ("code_version", S), ("round", I32), ("build_id", S),
     ),
     "reference_logprobs": _schema(
         ("reference_id", S), ("model_id", S), ("token_hash", S), ("sum_logprob", F64),

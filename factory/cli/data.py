@@ -242,11 +242,9 @@ def export(
     form: Annotated[str, typer.Option("--format", help="A shape, as hf.")],
     out: Annotated[Path, typer.Option(help="Directory to write.")],
     version: Annotated[
-        str | None, typer.Option(help="A dataset version; by default the newest pairs.")
+        str | None, typer.Option(help="A dataset version; by default what was built last.")
     ] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="Freeze this strategy's pairs first.")
-    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="What this strategy built last.")] = None,
     test_share: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a test split.")] = 0.0,
     workspace: Workspace = None,
     as_json: Json = False,

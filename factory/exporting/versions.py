@@ -70,6 +70,7 @@ def freeze(
     recipe_id: str,
     run_id: str,
     round: int | None = None,
+    build_id: str | None = None,
     rows_at_once: int | None = None,
 ) -> DatasetVersion:
     """Freeze the pairs or SFT examples that a strategy built.
@@ -83,6 +84,8 @@ def freeze(
         recipe_id: the recipe it belongs to.
         run_id: the run that freezes it.
         round: with it, the rows of this run and round; without, every row of the strategy.
+        build_id: exactly the rows that this build gave, and none that the strategy once made of
+            earlier verdicts.
         rows_at_once: rows in memory at once; by default what takes some 300 MB.
 
     Rows without token ids, of another tokenizer, or whose two sides have different prompts in
@@ -91,7 +94,8 @@ def freeze(
     Raises:
         UserError: when there is no such row, or two pairs contradict each other.
     """
-    selection = {"strategy_id": strategy_id, "run_id": run_id, "round": round}
+    selection: dict[str, Any] = {"strategy_id": strategy_id, "run_id": run_id, "round": round}
+    selection["build_id"] = build_id
     root = store.workspace / "datasets"
     root.mkdir(parents=True, exist_ok=True)
     aside = root / f".making-{os.getpid()}"
@@ -112,7 +116,10 @@ def freeze(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     version = load_version(store, version_id)
-    _register(store, version, run_id=run_id, round=round, name=name, recipe_id=recipe_id)
+    _register(
+        store, version, run_id=run_id, round=round, name=name, recipe_id=recipe_id,
+        build_id=build_id,
+    )  # fmt: skip
     store.drop("freeze", writing.untrainable(round), run_id=run_id)
     return version
 
@@ -163,6 +170,12 @@ class _Writing:
         """Write rows.parquet and tokens.parquet, and hash what identifies the version."""
         names = (f"{self.kind}_rows", f"{self.kind}_tokenizers")
         rows_sql, tokenizers_sql = (_sql(self.store, f"storage/exports/{n}") for n in names)
+        if self.selection["build_id"] and "$build_id" not in rows_sql:
+            # A workspace's older copy would mix in what the strategy once made of other verdicts.
+            raise UserError(
+                f"storage/exports/{names[0]}.sql is an older copy that knows no builds",
+                next="prefactory init DIR --refresh",
+            )
         table = TABLES[self.kind]
         needs = f"{rows_sql} {tokenizers_sql} {table} completions"
         with self.store.connect(mentioned_in=needs) as con:
@@ -295,6 +308,7 @@ def _register(
     round: int | None,
     name: str,
     recipe_id: str,
+    build_id: str | None,
 ) -> None:
     manifest = version.manifest
     row = {
@@ -309,6 +323,7 @@ def _register(
         "recipe_id": recipe_id,
         "code_version": factory.__version__,
         "round": round,
+        "build_id": build_id,
     }
     store.append("dataset_versions", [row], run_id=run_id)
 

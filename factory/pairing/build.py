@@ -18,11 +18,12 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from factory import rooms
 from factory.errors import UserError
 from factory.pairing.checks import check_texts, failures, refuse
-from factory.pairing.made import TABLES, drop_rows, with_ids
+from factory.pairing.made import TABLES, Digest, drop_rows, shaped, with_ids
 from factory.pairing.scope import (
     Scope,
     bound_values,
@@ -56,6 +57,8 @@ class PairReport:
     """Pairs, or SFT examples, that the scope gives."""
     added: int = 0
     """Of these, new in the store."""
+    build_id: str = ""
+    """Names exactly these rows: a version of the build holds them and no others."""
     dropped: dict[str, int] = field(default_factory=dict[str, int])
     """Reason -> prompts that gave nothing."""
 
@@ -107,7 +110,7 @@ def build_pairs(
 
     Raises:
         UserError: for an unknown strategy, parameter or judge, for SQL that fails, and for rows
-            that fail a check of `storage/checks/` (nothing of that group is written then).
+            that fail a check of `storage/checks/` (nothing is written then).
     """
     loaded = load_strategy(strategy, workspace=store.workspace, kind="pairs")
     return _build(
@@ -165,24 +168,46 @@ def _build(
                 judges=judges,
             )
             known = values | bound_values(scope, judges, detectors_of(con))
-            for first, last in bucket_groups(con, scope, max_rows=max_rows_at_once):
-                bound = known | bucket_range(first, last)
-                group = _Group(con, strategy, texts, bound)
+            digest = Digest(strategy.kind)
+            groups = list(bucket_groups(con, scope, max_rows=max_rows_at_once))
+            for place, (first, last) in enumerate(groups):
+                group = _Group(con, strategy, texts, known | bucket_range(first, last))
                 made, dropped = group.run(strategy_id=report.strategy_id, round=round)
                 refuse(failures(con, workspace=store.workspace))
-                report.added += store.append(TABLES[strategy.kind], made, run_id=run_id)
-                dropped_rows = drop_rows(
-                    dropped, strategy=strategy, strategy_id=report.strategy_id,
-                    run_id=run_id, round=round,
-                )  # fmt: skip
-                store.append("drops", dropped_rows, run_id=run_id)
-                report.count(dropped)
-                report.pairs += made.num_rows
+                digest.add(con, made)
+                # Aside: the id of every row names the whole build, known after the last group.
+                pq.write_table(made, scratch / f"made-{place}.parquet")
+                pq.write_table(dropped, scratch / f"dropped-{place}.parquet")
                 report.prompts += group.count("scope_prompts")
+            report.build_id = digest.build_id(report.strategy_id)
+        for place in range(len(groups)):
+            tables = [pq.read_table(scratch / f"{n}-{place}.parquet") for n in ("made", "dropped")]
+            _write(store, strategy, report, *tables, run_id=run_id, round=round)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     report.dropped = dict(sorted(report.dropped.items()))
     return report
+
+
+def _write(
+    store: Store,
+    strategy: Strategy,
+    report: PairReport,
+    made: pa.Table,
+    dropped: pa.Table,
+    *,
+    run_id: str,
+    round: int | None,
+) -> None:
+    """Write one group's rows and the prompts that gave none, and count them."""
+    named = with_ids(made, strategy.kind, report.build_id)
+    report.added += store.append(TABLES[strategy.kind], named, run_id=run_id)
+    report.pairs += made.num_rows
+    dropped_rows = drop_rows(
+        dropped, strategy=strategy, strategy_id=report.strategy_id, run_id=run_id, round=round
+    )
+    store.append("drops", dropped_rows, run_id=run_id)
+    report.count(dropped)
 
 
 def _sql(store: Store, name: str) -> str:
@@ -234,7 +259,7 @@ class _Group:
         self._table("scope_prompts", self.texts["scope"])
         self._outcome()
         table = TABLES[self.strategy.kind]
-        made = with_ids(
+        made = shaped(
             self.con.sql(self.texts[table]).to_arrow_table(), self.strategy, strategy_id, round
         )
         self._show(made)

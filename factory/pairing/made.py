@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import duckdb
 import pyarrow as pa
 
 from factory.pairing.strategy import Kind, Strategy
@@ -13,20 +14,48 @@ TABLES: dict[Kind, str] = {"pairs": "pairs", "sft": "sft_examples"}
 """The table of each kind."""
 
 
-def with_ids(found: pa.Table, strategy: Strategy, strategy_id: str, round: int | None) -> pa.Table:
-    """Rows of the kind's table: what the SQL found plus ids and what all rows share."""
+_SIDES: dict[Kind, tuple[str, ...]] = {
+    "pairs": ("chosen_id", "rejected_id"),
+    "sft": ("completion_id",),
+}
+_SAID: dict[Kind, tuple[str, ...]] = {
+    "pairs": (*_SIDES["pairs"], "score_chosen", "score_rejected", "weight"),
+    "sft": (*_SIDES["sft"], "rank", "score", "n_candidates"),
+}
+"""What a build says of a row: another word of it is another build."""
+
+
+class Digest:
+    """Hash of all rows of a build, whatever the order and the groups that they come in."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Kind = kind
+        self._parts = [0, 0, 0]
+
+    def add(self, con: duckdb.DuckDBPyConnection, made: pa.Table) -> None:
+        """Count in rows of the kind's table."""
+        row = f"concat_ws('/', {', '.join(_SAID[self.kind])})"
+        con.register("rows_to_hash", made)
+        # MD5 is the same in every version of every database; sums do not depend on the order.
+        found = con.execute(
+            f"select coalesce(sum(md5_number_lower({row})::hugeint), 0), "
+            f"coalesce(sum(md5_number_upper({row})::hugeint), 0), count(*) from rows_to_hash"
+        ).fetchall()[0]
+        con.unregister("rows_to_hash")
+        self._parts = [a + int(b) for a, b in zip(self._parts, found, strict=True)]
+
+    def build_id(self, strategy_id: str) -> str:
+        """Id of the build: the strategy and everything that it said."""
+        return content_id("build", [strategy_id, *map(str, self._parts)])
+
+
+def shaped(found: pa.Table, strategy: Strategy, strategy_id: str, round: int | None) -> pa.Table:
+    """Rows of the kind's table: what the SQL found plus what all rows share; no ids yet."""
     schema = SCHEMAS[TABLES[strategy.kind]]
-    if strategy.kind == "pairs":
-        parts = [found.column("chosen_id"), found.column("rejected_id")]
-        ids = _content_ids("pair", parts, strategy_id)
-    else:
-        ids = _content_ids("sft", [found.column("completion_id")], strategy_id)
     shared = {"strategy": strategy.name, "strategy_id": strategy_id, "round": round}
     columns: list[pa.Array | pa.ChunkedArray] = []
-    for place, wanted in enumerate(schema):
-        if place == 0:
-            columns.append(ids)
-        elif wanted.name in found.column_names:
+    for wanted in schema:
+        if wanted.name in found.column_names:
             columns.append(found.column(wanted.name).cast(wanted.type))
         else:
             value = pa.scalar(shared.get(wanted.name), wanted.type)
@@ -34,13 +63,22 @@ def with_ids(found: pa.Table, strategy: Strategy, strategy_id: str, round: int |
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _content_ids(domain: str, parts: list[pa.ChunkedArray], strategy_id: str) -> pa.Array:
-    """`content_id(domain, [part, …, strategy_id])` of every row.
+def with_ids(made: pa.Table, kind: Kind, build_id: str) -> pa.Table:
+    """The same rows with the build's id and their own."""
+    parts = [made.column(name) for name in _SIDES[kind]]
+    ids = _content_ids({"pairs": "pair", "sft": "sft"}[kind], parts, build_id)
+    place = made.column_names.index("build_id")
+    named = made.set_column(place, made.field(place), pa.repeat(build_id, made.num_rows))
+    return named.set_column(0, made.field(0), ids)
+
+
+def _content_ids(domain: str, parts: list[pa.ChunkedArray], build_id: str) -> pa.Array:
+    """`content_id(domain, [part, …, build_id])` of every row.
 
     Ids are hex, so their canonical JSON needs no escaping and is put together directly: hundreds of
     thousands of pairs a second instead of tens of thousands.
     """
-    ending = canonical([strategy_id])[1:].decode()
+    ending = canonical([build_id])[1:].decode()
     start = hashlib.blake2b(domain.encode() + b"\x1f", digest_size=16)
     made: list[str] = []
     for row in zip(*(p.to_pylist() for p in parts), strict=True):
@@ -49,7 +87,7 @@ def _content_ids(domain: str, parts: list[pa.ChunkedArray], strategy_id: str) ->
             digest.update(('["' + '","'.join(row) + '",' + ending).encode())
             made.append(digest.hexdigest())
         else:
-            made.append(content_id(domain, [*row, strategy_id]))
+            made.append(content_id(domain, [*row, build_id]))
     return pa.array(made, pa.string())
 
 

@@ -183,10 +183,15 @@ def pair(
     words = {"strategy": strategy, "judge": chosen, "pools": pools, "params": params}
     scope = Scope(pools=tuple(pools), judges=(chosen,))
     build = build_sft if found.kind == "sft" else build_pairs
-    with run_by_hand(store, "pair", words) as run_id:
+    # The step says what was built last, also where every row of it was there already.
+    with (
+        run_by_hand(store, "pair", words) as run_id,
+        store.ledger.step(run_id, 0, "pair") as step,
+    ):
         report = build(
             store, strategy=strategy, scope=scope, params=dict(params), run_id=run_id, round=None
         )
+        step.detail = {found.kind: asdict(report)}
     return {**asdict(report), "run_id": run_id}
 
 
@@ -217,17 +222,25 @@ def export(
     return found.as_dict()
 
 
+# A build that found all its rows in the store is as new as any: the steps say when it was, the
+# tables alone would name an older one.
 _BUILT = """
-with built as (
-  select 'preference' as kind, strategy, strategy_id, run_id, round, created_at from pairs
-  union all by name
-  select 'sft' as kind, strategy, strategy_id, run_id, round, created_at from sft_examples
+with finished as (
+  select run_id, round, ended_at, detail::json as detail
+  from steps where stage = 'pair' and state = 'done'
+),
+said as (
+  select 'preference' as kind, run_id, round, ended_at, detail->'pairs' as made from finished
+  union all
+  select 'sft' as kind, run_id, round, ended_at, detail->'sft' as made from finished
 )
-select kind, strategy, strategy_id, run_id, round, max(created_at) as built_at
-from built
-where $strategy::varchar is null or strategy = $strategy::varchar
-group by all
-order by kind, built_at desc
+select
+  kind, run_id, round, made->>'strategy' as strategy, made->>'strategy_id' as strategy_id,
+  made->>'build_id' as build_id
+from said
+where made is not null
+  and ($strategy::varchar is null or made->>'strategy' = $strategy::varchar)
+order by ended_at desc, kind
 limit 1
 """
 
@@ -250,7 +263,8 @@ def _version(store: Store, strategy: str | None) -> str:
         name=row["strategy"],
         recipe_id="",
         run_id=row["run_id"],
-        round=row["round"],
+        round=row["round"] or None,
+        build_id=row["build_id"],
     )
     return made.version_id
 

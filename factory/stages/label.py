@@ -126,6 +126,7 @@ def _freeze(run: Run, round: int) -> dict[str, Any]:
                 recipe_id=run.recipe.recipe_id,
                 run_id=run.run_id,
                 round=round,
+                build_id=made[key].get("build_id"),
             )
             left[kind] = {"version_id": version.version_id, "rows": version.n_rows}
     return left

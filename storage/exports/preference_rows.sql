@@ -1,7 +1,7 @@
 -- The pairs of a selection with what identifies and trains them: rows of a dataset version.
 --
--- A selection is one strategy's pairs: of one round ($run_id, $round), or of every round where $round
--- is null. A round's pairs are those it built, and those an earlier run built from the same
+-- A selection is one strategy's pairs: of one build ($build_id), else of one round ($run_id, $round),
+-- or of every round where $round is null. Without a build, a round's pairs are those it built, and those an earlier run built from the same
 -- completions: such a pair is in the store already and is not written twice.
 with
 drawn as (
@@ -15,7 +15,8 @@ tokenizers as (
 ),
 in_range as (
   select * from pairs
-  where strategy_id = $strategy_id and bucket between $first_bucket and $last_bucket
+  where strategy_id = $strategy_id and ($build_id is null or build_id = $build_id)
+    and bucket between $first_bucket and $last_bucket
 ),
 sides as materialized (
   -- One pass over the completions for both sides.
@@ -52,7 +53,7 @@ left join drawn d
 left join drawn e
   on e.prompt_id = r.prompt_id and e.model_id = r.model_id
   and e.params_id = r.params_id and e.seed = r.seed and r.sample_idx < e.n
-where $round is null
+where $build_id is not null or $round is null
   or (p.run_id = $run_id and p.round = $round)
   or (d.prompt_id is not null and e.prompt_id is not null)
 order by p.bucket, p.pair_id

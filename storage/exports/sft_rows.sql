@@ -1,7 +1,7 @@
 -- The SFT examples of a selection with what identifies and trains them: rows of a dataset version.
 --
--- A selection is one strategy's examples: of one round ($run_id, $round), or of every round where
--- $round is null, as for pairs.
+-- A selection is one strategy's examples: of one build ($build_id), else of one round ($run_id,
+-- $round), or of every round where $round is null, as for pairs.
 with
 drawn as (
   select prompt_id, model_id, params_id, seed, max(n) as n
@@ -14,7 +14,8 @@ tokenizers as (
 ),
 in_range as (
   select * from sft_examples
-  where strategy_id = $strategy_id and bucket between $first_bucket and $last_bucket
+  where strategy_id = $strategy_id and ($build_id is null or build_id = $build_id)
+    and bucket between $first_bucket and $last_bucket
 ),
 sides as (
   select
@@ -38,7 +39,7 @@ left join tokenizers t on t.model_id = s.model_id
 left join drawn d
   on d.prompt_id = c.prompt_id and d.model_id = c.model_id
   and d.params_id = c.params_id and d.seed = c.seed and c.sample_idx < d.n
-where $round is null
+where $build_id is not null or $round is null
   or (s.run_id = $run_id and s.round = $round)
   or d.prompt_id is not null
 order by s.bucket, s.sft_id

@@ -22,7 +22,10 @@ select
     select list(d.version_id order by d.version_id)
     from dataset_versions d
     where d.kind = 'preference' and d.strategy_id = p.strategy_id
-      and (d.round is null or (d.round = p.round and d.run_id = p.run_id))
+      and case
+        when d.build_id is not null then d.build_id = p.build_id
+        else d.round is null or (d.round = p.round and d.run_id = p.run_id)
+      end
   ) as version_ids,
   p.round, p.run_id, p.created_at
 from pairs p

@@ -32,7 +32,7 @@ def test_the_best_is_chosen_and_the_worst_is_rejected(world):
     assert pair["len_diff"] == len("good") - len("bad and long")
     assert pair["on_policy"] is True and pair["source"] == "verifier" and pair["round"] == 1
     assert pair["pair_id"] == pair_id_of(
-        chosen_id=best, rejected_id=worst, strategy_id=report.strategy_id
+        chosen_id=best, rejected_id=worst, build_id=report.build_id
     )
     assert (report.prompts, report.pairs, report.added, report.dropped) == (1, 1, 1, {})
 
@@ -244,7 +244,7 @@ def test_best_of_n_keeps_the_best_that_is_finished_and_good_enough(world):
         (best, 1, 0.8), (second, 2, 0.7)
     ]  # fmt: skip
     assert rows[0]["n_candidates"] == 4
-    assert rows[0]["sft_id"] == sft_id_of(completion_id=best, strategy_id=report.strategy_id)
+    assert rows[0]["sft_id"] == sft_id_of(completion_id=best, build_id=report.build_id)
     assert world.drops() == {poor: "below_min_score", cut: "no_finished_candidate"}
 
 
@@ -419,8 +419,8 @@ def frozen_rows(world, report, *, run_id, kind="preference"):
     """The rows that a version of this build would hold."""
     sql = rooms.read("storage/exports", f"{kind}_rows", suffix=".sql", workspace=None).text
     bound = {
-        "strategy_id": report.strategy_id, "run_id": run_id, "round": 1, "first_bucket": 0,
-        "last_bucket": BUCKETS - 1, "tokenizer_digest": None,
+        "strategy_id": report.strategy_id, "build_id": None, "run_id": run_id, "round": 1,
+        "first_bucket": 0, "last_bucket": BUCKETS - 1, "tokenizer_digest": None,
     }  # fmt: skip
     return world.store.rows(sql, bound)
 
