@@ -8,14 +8,13 @@ a missing one: the published sets that counted a failed parse as 1, or a 1 as 10
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
 
+from factory.judging import wording
 from factory.judging.outcomes import Reply, Verdict, failed, good, preference
 
 
@@ -51,11 +50,6 @@ class Ask:
 
 Parser = Callable[[Reply, Ask], Verdict]
 
-_NUMBER = r"-?\d+(?:\.\d+)?"
-_MARKS = r"[\s*_`\"'#>\[\](]*"
-_BETWEEN = r"(?:[-~\u2013\u2014\u2192]|\.{2,3}|to\b|or\b|and\b)"
-"""What stands between the two ends of a range."""
-
 
 def _one(verdicts: Sequence[Verdict], *, missing: str = "no_verdict") -> Verdict:
     """The verdict that all agree on. Arena-Hard's rule: two different ones are none."""
@@ -74,41 +68,33 @@ def _rating(reply: Reply, ask: Ask) -> Verdict:
     label = re.escape(ask.text("label", "Rating"))
     # Bounded repeats: the text is hostile and a backtracking regex would be a way to stop a run.
     line = re.compile(
-        rf"^[\s>*_#`\-\d.)]{{0,12}}{label}[\s*_`]{{0,6}}[:=][\s*_`\[(]{{0,6}}([^\n]{{0,80}})",
+        rf"^[\s>*_#`\-\d.)]{{0,12}}{label}[\s*_`]{{0,6}}[:=\uff1a][\s*_`\[(]{{0,6}}([^\n]{{0,80}})",
         re.IGNORECASE | re.MULTILINE,
     )
     return _one([_number_of(found, ask.scale) for found in line.findall(reply.text)])
 
 
 def _number_of(text: str, scale: Scale) -> Verdict:
-    if re.match(r"n\s?/?\s?a\b", text, re.IGNORECASE):
-        return failed("unparsed", "not_applicable")
-    # Of `4,5`, of `1e1` and of a 4 with a fraction sign after it only a part would be read.
-    found = re.match(
-        rf"({_NUMBER})(?![\d.,]*\d|e[-+]?\d|[\u00bc-\u00be])"
-        rf"{_MARKS}(?:(?:/|out of){_MARKS}(\d+))?",
-        text,
-        re.IGNORECASE,
-    )
-    if found is None:
-        return failed("unparsed", "no_number")
-    if found[2] is not None and float(found[2]) != scale.max:
-        return failed("unparsed", "other_scale")
-    if re.match(rf"\s*{_BETWEEN}\s*{_NUMBER}", text[found.end() :], re.IGNORECASE):
-        return failed("unparsed", "range_of_numbers")
-    return scale.verdict(float(found[1]))
+    number = wording.number_in(text, top=scale.max)
+    return failed("unparsed", number) if isinstance(number, str) else scale.verdict(number)
+
+
+def _unless_denied(verdict: Verdict, denied: bool) -> Verdict:
+    """`not [[A]]` names no winner: the other one may have been meant, or nobody."""
+    return failed("unparsed", "taken_back") if denied else verdict
 
 
 def _bracket(reply: Reply, ask: Ask) -> Verdict:
     """`[[n]]`, as in MT-bench's single grading (arXiv 2306.05685)."""
-    numbers = re.findall(rf"\[\[\s*({_NUMBER})\s*\]\]", reply.text)
-    return _one([ask.scale.verdict(float(n)) for n in numbers])
+    found = wording.marked(reply.text, rf"\[\[\s*({wording.NUMBER})\s*\]\]")
+    return _one([_unless_denied(ask.scale.verdict(float(n)), denied) for n, denied in found])
 
 
 def _pair(reply: Reply, ask: Ask) -> Verdict:
     """`[[A]]`, `[[B]]` or `[[C]]` for a tie, as in MT-bench's pairs (arXiv 2306.05685)."""
     worth = {"A": 1.0, "B": 0.0, "C": 0.5}
-    return _one([preference(worth[x]) for x in re.findall(r"\[\[\s*([ABC])\s*\]\]", reply.text)])
+    found = wording.marked(reply.text, r"\[\[\s*([ABC])\s*\]\]")
+    return _one([_unless_denied(preference(worth[x]), denied) for x, denied in found])
 
 
 _FIVE = {
@@ -119,9 +105,9 @@ _FIVE = {
 
 def _five_way(reply: Reply, ask: Ask) -> Verdict:
     """`[[A>>B]]` ... `[[B>>A]]`, as in Arena-Hard; `score` is +2 to -2 for the first shown."""
-    found = re.findall(r"\[\[\s*([AB])\s*(>>|>|=|<<|<)\s*([AB])\s*\]\]", reply.text)
-    strengths = [_FIVE.get("".join(parts)) for parts in found]
-    return _one([_graded(s) for s in strengths if s is not None])
+    found = wording.marked(reply.text, r"\[\[\s*([AB]\s*(?:>>|>|=|<<|<)\s*[AB])\s*\]\]")
+    strengths = [(_FIVE.get(re.sub(r"\s", "", said)), denied) for said, denied in found]
+    return _one([_unless_denied(_graded(s), denied) for s, denied in strengths if s is not None])
 
 
 def _graded(strength: float) -> Verdict:
@@ -135,15 +121,15 @@ def _result(reply: Reply, ask: Ask) -> Verdict:
     The rest of the line is read too: `[RESULT] A or B? Neither` names no winner.
     """
     parts = re.split(r"\[RESULT\]", reply.text, flags=re.IGNORECASE)[1:]
-    lines = [re.sub(r"\A[\s*:(]{0,6}", "", part).split("\n", 1)[0] for part in parts]
+    lines = [re.sub(r"\A[\s*_`:(\[]{0,6}", "", part).split("\n", 1)[0] for part in parts]
     read = _letter if ask.pairwise else partial(_number_of, scale=ask.scale)
     return _one([read(line) for line in lines if line.strip()])
 
 
 def _letter(line: str) -> Verdict:
-    """`A` or `B` and nothing else in words."""
+    """`A` or `B` and nothing else in words, nor a sign that takes it back (`!A`, `A?`, `A <`)."""
     words = {word.upper() for word in re.findall(r"\w+", line.replace("_", " "))}
-    if words in ({"A"}, {"B"}):
+    if words in ({"A"}, {"B"}) and not re.search(r"[^\w\s*_.,:;()\[\]\"'`#-]", line):
         return preference(1.0 if words == {"A"} else 0.0)
     return failed("unparsed", "conflicting_verdicts" if {"A", "B"} <= words else "no_verdict")
 
@@ -154,11 +140,13 @@ def _json(reply: Reply, ask: Ask) -> Verdict:
     Arguments: `key` ("score", for pairs "winner"), `first`, `second`, `tie` (the words for a pair).
     """
     key = ask.text("key", "winner" if ask.pairwise else "score")
-    values = [v[key] for v in objects(reply.text) if key in v]
+    values = wording.values_of(reply.text, key)
     return _one([_json_value(value, ask) for value in values], missing="no_json_verdict")
 
 
 def _json_value(value: object, ask: Ask) -> Verdict:
+    if isinstance(value, wording.Twice):
+        return failed("unparsed", "conflicting_verdicts")
     if ask.pairwise:
         words = {ask.text("first", "A"): 1.0, ask.text("second", "B"): 0.0}
         words[ask.text("tie", "tie")] = 0.5
@@ -174,27 +162,14 @@ def _json_value(value: object, ask: Ask) -> Verdict:
         return failed("unparsed", "off_scale")
 
 
-def objects(text: str) -> list[dict[str, object]]:
-    """Every outermost JSON object in the text; at most 50 openings are tried."""
-    decoder, found, at = json.JSONDecoder(), list[dict[str, object]](), 0
-    for _ in range(50):
-        at = text.find("{", at)
-        if at < 0:
-            break
-        try:
-            value, at = decoder.raw_decode(text, at)
-            found.append(cast("dict[str, object]", value))
-        except (ValueError, RecursionError):
-            at += 1
-    return found
-
-
 _ROUNDED = 0.01
 """A server's log-probability of what is certain may be a little above 0, and no more."""
 
 
 def _chances(reply: Reply) -> dict[str, float]:
-    """Token -> probability at the first position; a token that is not among the top has none.
+    """Word -> probability at the first position; a token that is not among the top has none.
+
+    ` A`, `A` and the `\u2581A` or `\u0120A` of raw vocabularies are one word: their chances add up.
 
     Raises:
         _NoLogprobs: saying why, where there are none or one is no log-probability (NaN, above 0).
@@ -207,8 +182,13 @@ def _chances(reply: Reply) -> dict[str, float]:
         # NaN compares as false: it is refused here too, where it would be a win for the second.
         if not logprob <= _ROUNDED:
             raise _NoLogprobs("bad_logprobs")
-        found[str(token)] = found.get(str(token), 0.0) + math.exp(logprob)
+        word = _word(str(token))
+        found[word] = found.get(word, 0.0) + math.exp(logprob)
     return found
+
+
+def _word(token: str) -> str:
+    return token.strip().lstrip("\u2581\u0120")
 
 
 class _NoLogprobs(Exception):
@@ -219,15 +199,17 @@ def _logprob_pair(reply: Reply, ask: Ask) -> Verdict:
     """P(first) = p(first) / (p(first) + p(second)) of the first token.
 
     AlpacaEval 2's verdict (https://github.com/tatsu-lab/alpaca_eval). Arguments: `first` ("m"),
-    `second` ("M"): the words that name the first and the second shown text.
+    `second` ("M"): the words that name the first and the second shown text; `min_mass` (0.5), the
+    least probability that both must hold together. Below it the judge was saying something else,
+    and of what is left over a thousandth would decide.
     """
     try:
         chances = _chances(reply)
     except _NoLogprobs as why:
         return failed("unparsed", str(why))
-    first = chances.get(ask.text("first", "m"), 0.0)
-    second = chances.get(ask.text("second", "M"), 0.0)
-    if first + second == 0:
+    first = chances.get(_word(ask.text("first", "m")), 0.0)
+    second = chances.get(_word(ask.text("second", "M")), 0.0)
+    if first + second == 0 or first + second < float(ask.text("min_mass", "0.5")):
         return failed("unparsed", "no_verdict_token")
     return preference(first / (first + second))
 
@@ -251,14 +233,14 @@ def _logprob_rating(reply: Reply, ask: Ask) -> Verdict:
 
 
 PARSERS: dict[str, tuple[str, Parser]] = {
-    "rating": ("2", _rating),
-    "bracket": ("1", _bracket),
-    "pair": ("1", _pair),
-    "five_way": ("1", _five_way),
-    "result": ("3", _result),
-    "json": ("1", _json),
-    "logprob_pair": ("1", _logprob_pair),
-    "logprob_rating": ("1", _logprob_rating),
+    "rating": ("3", _rating),
+    "bracket": ("2", _bracket),
+    "pair": ("2", _pair),
+    "five_way": ("2", _five_way),
+    "result": ("4", _result),
+    "json": ("2", _json),
+    "logprob_pair": ("2", _logprob_pair),
+    "logprob_rating": ("2", _logprob_rating),
 }
 """Parser and version by name. A change of meaning is a new version, and so a new judge id."""
 
@@ -298,6 +280,8 @@ def parse(reply: Reply, *, parser: str, ask: Ask) -> Verdict:
     missing = unusable(reply, by_token=parser.startswith("logprob_"))
     if missing is not None:
         return missing
+    if not parser.startswith("logprob_"):
+        reply = aloud(reply)
     verdict = PARSERS[parser][1](reply, ask)
     if verdict.status == "ok":
         said = _RATIONALE.search(reply.text)
@@ -317,6 +301,12 @@ def unusable(reply: Reply, *, by_token: bool = False) -> Verdict | None:
     if not by_token and not reply.text.strip():
         return failed("unparsed", "empty_reply")
     return None
+
+
+def aloud(reply: Reply) -> Reply:
+    """The reply without the thoughts that it begins with: what stands in them is a draft."""
+    text = wording.spoken(reply.text)
+    return reply if text == reply.text else replace(reply, text=text)
 
 
 def refuses(text: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
-from factory.judging import parse
+from factory.judging import parse, wording
 from factory.judging.outcomes import Reply, Verdict, failed, good
 from factory.judging.parse import Ask
 
@@ -38,6 +38,9 @@ def _ratings(reply: Reply, ask: Ask, shown: int) -> list[Verdict]:
     heads = list(_HEAD.finditer(reply.text))
     numbers = [int(h[1]) for h in heads]
     _complete(numbers, shown)
+    # A rating above the first head: the heads may stand below what they name.
+    if parse.read("rating", reply.text[: heads[0].start()], ask).reason != "no_verdict":
+        raise _Unread("conflicting_verdicts")
     ends = [h.start() for h in heads[1:]] + [len(reply.text)]
     said = {
         number: parse.read("rating", reply.text[head.end() : end], ask)
@@ -66,6 +69,8 @@ def _order_in(line: str) -> tuple[tuple[int, ...], ...]:
     """Groups of numbers, best first."""
     plain = re.sub(r"[*_`\[\]()]|(?:answer|text)\s?#?", "", line, flags=re.IGNORECASE).strip(" .")
     if not re.fullmatch(r"\d{1,3}(?:\s*[>=,]\s*\d{1,3})*", plain):
+        raise _Unread("no_ranking")
+    if "," in plain and re.search("[>=]", plain):  # is `2 > 1, 3` a tie of 1 and 3?
         raise _Unread("no_ranking")
     return tuple(
         tuple(int(n) for n in group.split("=")) for group in re.split(r"[>,]", plain) if group
@@ -101,7 +106,7 @@ def _json_scores(reply: Reply, ask: Ask, shown: int) -> list[Verdict]:
 
 
 def _list_of(reply: Reply, key: str) -> list[object]:
-    found = [o[key] for o in parse.objects(reply.text) if key in o]
+    found = wording.values_of(reply.text, key)
     if len(found) != 1:
         raise _Unread("conflicting_verdicts" if found else "no_verdict")
     if not isinstance(found[0], list):
@@ -145,13 +150,13 @@ def places(groups: Sequence[Sequence[int]]) -> dict[int, float]:
 
 
 LISTS: dict[str, tuple[str, ListParser]] = {
-    "ratings": ("2", _ratings),
-    "ranking": ("1", _ranking),
-    "json_ranking": ("1", _json_ranking),
-    "json_scores": ("1", _json_scores),
+    "ratings": ("3", _ratings),
+    "ranking": ("2", _ranking),
+    "json_ranking": ("2", _json_ranking),
+    "json_scores": ("2", _json_scores),
 }
 """Parser and version by name. `ratings` reads each number as the parser `rating` does."""
-REVISION = "2"
+REVISION = "3"
 """Version of the parser of revisions, which reads its number as `rating` does, too."""
 
 
@@ -165,6 +170,7 @@ def parse_list(reply: Reply, *, parser: str, ask: Ask, shown: int) -> list[Verdi
     unusable = parse.unusable(reply)
     if unusable is not None:
         return [unusable] * shown
+    reply = parse.aloud(reply)
     try:
         verdicts = LISTS[parser][1](reply, ask, shown)
     except _Unread as why:
@@ -187,6 +193,7 @@ def revision_of(text: str) -> tuple[str, str] | None:
     alone on its line; the revision is what stands between the last two, to the letter but for the
     line breaks at its ends.
     """
+    text = wording.spoken(text)
     marks = list(_BLOCK.finditer(text))
     if [m[1] for m in marks] != ["CRITIQUE", "REVISION", "END"]:
         return None

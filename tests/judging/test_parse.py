@@ -158,13 +158,13 @@ def test_swapping_the_letters_swaps_the_verdict(parser: str, parts: list[str]) -
 
 
 _LOGPROBS = st.lists(
-    st.tuples(st.sampled_from(["m", "M", " m", "x"]), st.floats(-30, 0)), max_size=5
+    st.tuples(st.sampled_from(["m", "M", " m", " M", "x"]), st.floats(-30, 0)), max_size=5
 )
 
 
 @given(_LOGPROBS)
 def test_swapping_the_tokens_swaps_the_probability(tokens: list[tuple[str, float]]) -> None:
-    swapped = [({"m": "M", "M": "m"}.get(t, t), lp) for t, lp in tokens]
+    swapped = [(t.swapcase() if t != "x" else t, lp) for t, lp in tokens]
     ask = Ask(scale=FIVE, pairwise=True, args={})
     one = parse(Reply(text="m", top_logprobs=[tokens]), parser="logprob_pair", ask=ask)
     other = parse(Reply(text="m", top_logprobs=[swapped]), parser="logprob_pair", ask=ask)

@@ -215,7 +215,7 @@ def test_every_order_of_a_mended_list_parser_is_read_again_for_free(
     ids = fill(store, [("q", ["a", "bb"])])
     section = judging(server.url, judges=["listwise-ranking"])
     judge(store, judges=["listwise-ranking"], completion_ids=ids, judging=section, run_id="r")
-    monkeypatch.setitem(rankings.LISTS, "ranking", ("2", rankings.LISTS["json_ranking"][1]))
+    monkeypatch.setitem(rankings.LISTS, "ranking", ("new", rankings.LISTS["json_ranking"][1]))
     calls = len(server.bodies)
     source = source_for(store, "listwise-ranking", section)
     assert reparse(store, source, run_id="r2") == {"ok": 4}

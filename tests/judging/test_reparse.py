@@ -27,6 +27,7 @@ def test_answers_that_were_asked_with_other_options_are_another_judges(
     calm, wild = (judging(server.url, extra_body={"seed": n}) for n in (1, 2))
     for section in (calm, wild):
         judge(store, judges=["ultrafeedback"], completion_ids=ids, judging=section, run_id="r")
+    read_by = parse.parser_name("rating")
     monkeypatch.setitem(parse.PARSERS, "rating", ("mended", lambda reply, ask: good(5.0)))
     source = source_for(store, "ultrafeedback", calm)
     assert reparse(store, source, run_id="again") == {"ok": 8}
@@ -34,7 +35,7 @@ def test_answers_that_were_asked_with_other_options_are_another_judges(
     theirs = store.rows(
         "select call_id from judgements where parser <> 'rating/mended' and judge_id <> $wild",
         {"wild": source_for(store, "ultrafeedback", wild).judge.identity(
-            "the-judge", {"seed": 2}, parser="rating/2")},
+            "the-judge", {"seed": 2}, parser=read_by)},
     )  # fmt: skip
     assert len(theirs) == 8
     assert {r["call_id"] for r in made} == {r["call_id"] for r in theirs}
