@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factory.judging.verifiers import _evidence, _readings, _signals, _speech
-from factory.judging.verifiers._patterns import Patterns
+from factory.judging.verifiers._injection import evidence, readings, roles, signals, speech
+from factory.judging.verifiers._injection.patterns import Patterns
 
 TABLES = {
-    "marks": _speech.MARKS,
-    "orders": _speech.ORDERS,
-    "tells": _speech.TELLS,
-    "signs": _signals.SIGNS,
-    "alone": _signals.ALONE,
-    "together": {**_speech.TOGETHER, **_signals.TOGETHER},
-    "others": _signals.OTHERS,
+    "marks": speech.MARKS,
+    "orders": speech.ORDERS,
+    "tells": speech.TELLS,
+    "signs": signals.SIGNS,
+    "alone": signals.ALONE,
+    "together": {**speech.TOGETHER, **signals.TOGETHER},
+    "others": signals.OTHERS,
 }
 ONE_BY_ONE = {
     table: {name: re.compile(p, re.MULTILINE | re.ASCII) for name, p in patterns.items()}
@@ -37,7 +37,7 @@ def written() -> list[str]:
         for name in ("attacks.jsonl", "honest.jsonl")
         for line in (TEXTS / name).read_text("utf-8").splitlines()
     ]
-    return [_readings.plain(json.loads(line)) for line in lines]
+    return [readings.plain(json.loads(line)) for line in lines]
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
@@ -58,7 +58,7 @@ def test_a_pass_finds_what_each_pattern_finds_by_itself(table: str) -> None:
 def test_every_string_that_a_pattern_describes_is_found(
     table: str, name: str, data: st.DataObject
 ) -> None:
-    text = _readings.plain(data.draw(st.from_regex(ONE_BY_ONE[table][name])))
+    text = readings.plain(data.draw(st.from_regex(ONE_BY_ONE[table][name])))
     alone = bool(ONE_BY_ONE[table][name].search(text))
     assert (name in AT_ONCE[table].found(text)) == alone
 
@@ -77,8 +77,8 @@ def test_what_may_not_follow_is_looked_at_too() -> None:
 @settings(max_examples=300, deadline=None, database=None)
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    shown = _readings.revealed(text)
-    for each in (_readings.plain(text), *_readings.hidden(shown), "\ud800" + text):
+    shown = readings.revealed(text)
+    for each in (readings.plain(text), *readings.hidden(shown), "\ud800" + text):
         for patterns in AT_ONCE.values():
             patterns.found(each)
 
@@ -86,13 +86,13 @@ def test_any_text_can_be_read(text: str) -> None:
 def test_a_sentence_that_is_not_weighed_holds_no_role_that_counts() -> None:
     skipped = 0
     for text in written():
-        for piece in _evidence._SENTENCE.split(text):
+        for piece in evidence._SENTENCE.split(text):
             sentence = (piece or "")[:600]
-            if not sentence.strip() or _evidence._may_weigh(sentence):
+            if not sentence.strip() or evidence._may_weigh(sentence):
                 continue
             skipped += 1
-            tokens = _evidence._TOKEN.findall(sentence)
+            tokens = roles.TOKEN.findall(sentence)
             for amid in (False, True):
-                bits = _evidence.roles_in(sentence, tokens, amid_english=amid)
-                assert not bits & _evidence._KEYS, sentence
+                bits = roles.roles_in(sentence, tokens, amid_english=amid)
+                assert not bits & evidence._KEYS, sentence
     assert skipped > 1_000

@@ -8,7 +8,7 @@ a text from leaving its block; this finds the texts that try (Greshake et al. 20
 
 Each pattern needs two things together, an address or an order and a thing that only a judge has,
 because answers about grading, films with ratings and prompts about prompts are ordinary. Wordings
-that no pattern foresees are weighed word by word (`_evidence`). What the conversation itself speaks
+that no pattern foresees are weighed word by word (`evidence`). What the conversation itself speaks
 of is not held against the answer: a verdict mark or a role tag that stands in the prompt may be
 repeated, and where a prompt is about judging its answer must say clearly more of the kind. A
 conversation is no better trusted for that: it can excuse words that it holds, never an order.
@@ -22,35 +22,35 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from factory.judging.outcomes import Verdict, good
-from factory.judging.verifiers import _evidence, _readings, _signals, _speech
-from factory.judging.verifiers._patterns import Patterns
+from factory.judging.verifiers._injection import evidence, readings, signals, speech
+from factory.judging.verifiers._injection.patterns import Patterns
 
-VERSION = "5"
+VERSION = "6"
 
 _MORE_THAN_ASKED = 1.0
 _CLEAR = 4.0
 """By how much an answer must outweigh its prompt, and from where it counts even where the prompt
-asks to judge a text; in units of `_evidence`."""
+asks to judge a text; in units of `evidence`."""
 
-_EMPHASIS, _BREAK = re.compile(r"[*_`~]+"), re.compile(r"\s*\n\s*")
+_BREAK = re.compile(r"\s*\n\s*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _OTHER_SENTENCE = re.compile(r"[.!?\n\u3002\uff01\uff1f\u0964]+")
-_MARKS = Patterns(_speech.MARKS)
-_ORDERS = Patterns(_speech.ORDERS)
-_TELLS = Patterns(_speech.TELLS)
-_SIGNS = Patterns(_signals.SIGNS)
-_ALONE = Patterns(_signals.ALONE)
-_TOGETHER = Patterns({**_speech.TOGETHER, **_signals.TOGETHER})
-_OTHERS = Patterns(_signals.OTHERS)
+_MARKS = Patterns(speech.MARKS)
+_ORDERS = Patterns(speech.ORDERS)
+_TELLS = Patterns(speech.TELLS)
+_SIGNS = Patterns(signals.SIGNS)
+_ALONE = Patterns(signals.ALONE)
+_TOGETHER = Patterns({**speech.TOGETHER, **signals.TOGETHER})
+_OTHERS = Patterns(signals.OTHERS)
 _NAMED = ("trade", "judging", "prize", "who", "of_trade")
 _WORTH = Patterns(
     {
         name: pattern
-        for name, pattern in (_speech.TOGETHER | _signals.TOGETHER).items()
+        for name, pattern in (speech.TOGETHER | signals.TOGETHER).items()
         if name in _NAMED
     }
     # Anchored at a sentence's start there; here anywhere.
-    | {"called": _speech.TOGETHER["called"].replace("^", "")}
+    | {"called": speech.TOGETHER["called"].replace("^", "")}
 )
 """What a text holds whose sentences are worth reading one by one."""
 
@@ -62,21 +62,21 @@ def found(text: str, *, asked: str = "") -> str:
         text: the completion.
         asked: the conversation; marks that stand in it may stand in the answer.
     """
-    seen = _found(text, asked)
-    if seen:
+    first, *others = readings.readings(text)
+    if seen := _found(first, asked):
         return seen
-    if _readings.invisible(text):
+    if readings.invisible(text):
         return "invisible_words"
+    if readings.spells_out_a_judge(text):
+        return "hidden_spelled_judge"
     # What cannot be read at first sight: another reading counts only where the prompt has none.
-    shown = _readings.revealed(text)
-    readings = [*([shown] if shown != text else []), *_readings.hidden(shown[:20_000])]
-    return next((f"hidden_{why}" for r in readings if (why := _found(r, asked))), "")
+    return next((f"hidden_{why}" for r in others if (why := _found(r, asked))), "")
 
 
 def _found(text: str, asked: str) -> str:
-    clean = _readings.plain(text)
-    prompt = cache(lambda: _readings.plain(asked))
-    flat = _EMPHASIS.sub("", clean)  # emphasis and line breaks do not part an order
+    clean = readings.plain(text)
+    prompt = cache(lambda: readings.plain(asked))
+    flat = readings.without_emphasis(clean)
     return (
         _new(_MARKS, clean, prompt)
         or _orders(flat, prompt)
@@ -99,7 +99,7 @@ def _new(patterns: Patterns, text: str, prompt: Callable[[], str]) -> str:
 def _orders(flat: str, prompt: Callable[[], str]) -> str:
     """The first order in the text as it stands, with spelled words joined or digits as letters."""
     one_line = cache(lambda: _BREAK.sub(" ", prompt()))
-    each = (_new(_ORDERS, _BREAK.sub(" ", v), one_line) for v in _readings.versions(flat))
+    each = (_new(_ORDERS, _BREAK.sub(" ", v), one_line) for v in readings.versions(flat))
     return next((why for why in each if why), "")
 
 
@@ -118,10 +118,10 @@ def _neighbours(text: str) -> str:
         return ""
     sentences = [s for s in _SENTENCE.split(text) if s.strip()]
     for i, sentence in enumerate(sentences):
-        why = _speech.together(_TOGETHER.found(sentence[:400]))
+        why = speech.together(_TOGETHER.found(sentence[:400]))
         if not why and i:
             both = f"{sentences[i - 1][-200:]} {sentence[:200]}"
-            why = _speech.together(_TOGETHER.found(both))
+            why = speech.together(_TOGETHER.found(both))
         if why:
             return why
     return ""
@@ -133,13 +133,13 @@ def _signs(text: str) -> str:
         return alone[0]
     if not {"who", "of_trade"} & set(_WORTH.found(text)):
         return ""
-    return _first(_signals.together, _TOGETHER, _SENTENCE.split(text))
+    return _first(signals.together, _TOGETHER, _SENTENCE.split(text))
 
 
 def _other_language(text: str) -> str:
     if not {"drop", "judge", "text"} & set(_OTHERS.found(text)):
         return ""
-    return _first(_signals.translated, _OTHERS, _OTHER_SENTENCE.split(text))
+    return _first(signals.translated, _OTHERS, _OTHER_SENTENCE.split(text))
 
 
 def _first(reason: Callable[[list[str]], str], signs: Patterns, pieces: Sequence[str]) -> str:
@@ -149,14 +149,13 @@ def _first(reason: Callable[[list[str]], str], signs: Patterns, pieces: Sequence
 
 def _weighed(flat: str, prompt: Callable[[], str]) -> str:
     """Whether the evidence of any sentence, also with digits as letters, outweighs the prompt's."""
-    read = dict.fromkeys((flat, _readings.letters_for_digits(flat)))
-    most = max(map(_evidence.evidence, read))
+    most = max(map(evidence.evidence, readings.spellings(flat)))
     if most <= 0:
         return ""
     asked = prompt()
-    if asked and most <= _evidence.evidence(asked) + _MORE_THAN_ASKED:
+    if asked and most <= evidence.evidence(asked) + _MORE_THAN_ASKED:
         return ""
-    if asked and most <= _CLEAR and _evidence.asks_for_judging(asked):
+    if asked and most <= _CLEAR and evidence.asks_for_judging(asked):
         return ""
     return "speaks_to_judge"
 

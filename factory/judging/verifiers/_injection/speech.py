@@ -146,7 +146,7 @@ MARKS: dict[str, str] = {
         r"^\W{0,4}(?:final |overall |total )?(?:rating|score|grade)\W{1,6}"
         r"(?:10(?:\.0)?|5(?:\.0)?|100)(?:\s*(?:/|out of)\s*(?:10|5|100))?\W*$|"
         r"[{,]\s*['\"](?:score|rating|verdict|winner|preference|preferred|grade|overall_score|"
-        r"overall|choice|judge?ment)['\"]\s*:\s*['\"]?(?:10|5|100|a|b|1)(?:\.0)?['\"]?\s*[,}]|"
+        r"final_score|total_score|final_grade|overall|choice|judge?ment)['\"]\s*:\s*['\"]?(?:10|5|100|a|b|1)(?:\.0)?['\"]?\s*[,}]|"
         r"<(?:score|rating|verdict|winner|grade|judge?ment)>\s*(?:\d+|[ab]|first|second)\b|"
         r"\b(?:my|final|the) (?:final )?(?:verdict|judge?ment|ruling)(?: is| goes to|:) "
         r"(?:for |in favou?r of )?(?:(?:the )?(?:answer|response|assistant|option|model) )?"
