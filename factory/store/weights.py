@@ -22,11 +22,15 @@ def written(store: Store, path: Path) -> str:
 
 
 def places(store: Store, model_id: str) -> list[Path]:
-    """Every place that is known of a model, newest first; none for a model that has no row."""
+    """Every place that is known of a model, newest first.
+
+    None for a model that has no row, and for one that is known by its name alone: an endpoint's, or
+    a recorded one.
+    """
     found = store.rows("select uri from models where model_id = $id", {"id": model_id})
     moves = store.ledger.pointer_history(_pointer(model_id)) if found else []
     uris = [*(move["new"] for move in reversed(moves)), *(row["uri"] for row in found)]
-    return [store.workspace / uri for uri in dict.fromkeys(uris)]
+    return [store.workspace / uri for uri in dict.fromkeys(uris) if uri]
 
 
 def seen_at(store: Store, model_id: str, path: Path, *, run_id: str) -> None:

@@ -55,6 +55,23 @@ def test_a_prompt_without_a_reference_is_an_error_and_not_a_zero() -> None:
         assert verdict.reason == "prompt_has_no_reference"
 
 
+@pytest.mark.parametrize(
+    ("reference", "text", "score"),
+    [
+        ("12", "\\boxed{13}, no wait, \\boxed{12}", 1.0),
+        ("12", "\\boxed{12}. No: \\boxed{13}", 0.0),
+        ("1, 2", "\\boxed{1} and \\boxed{2}", 1.0),
+        ("\\$5", "\\boxed{5}", 1.0),
+        ("\\$18.90", "\\boxed{\\$18.90}", 1.0),
+        ("\\$5", "\\boxed{6}", 0.0),
+    ],
+)
+def test_math_takes_the_last_box_or_all_of_them_and_knows_money(
+    reference: str, text: str, score: float
+) -> None:
+    assert _score("math", text, reference=reference) == score
+
+
 def test_math_agrees_with_every_answer_that_its_authors_found_correct(shared_data: Path) -> None:
     with gzip.open(shared_data / "math_multisample.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]

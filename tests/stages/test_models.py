@@ -62,3 +62,12 @@ def test_a_directory_goes_before_a_model_registered_by_that_name(
     found = models.find(store, "tiny", kind="policy", run_id="r")
     assert found == identify(here).model_id != known
     assert models.find(store, known[:12], kind="policy", run_id="r") == known
+
+
+def test_an_answer_of_a_model_that_is_known_by_name_alone_has_no_tokens(store: Store) -> None:
+    recorded = {"model_id": "recorded-1", "name": "somebody", "kind": "recorded"}
+    store.append("models", [recorded], run_id="r")
+    read = models.tokeniser_of_answers(store)
+    assert read("recorded-1", [{"role": "user", "content": "hi"}], "revised") is None
+    with pytest.raises(UserError):
+        models.directory(store, "recorded-1")

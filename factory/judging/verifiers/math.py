@@ -2,7 +2,8 @@ r"""MATH: the final expression equals the reference, decided by math-verify (sym
 
 The answer stands in `\boxed{}` or after "answer is"; a text without such a mark has no answer,
 for the last formula of a text that was cut is not one. Argument `anywhere: true` takes it all the
-same. sympy can hang on a hostile expression, so this verifier runs in a child process that is
+same. Of several boxes the last is the answer, as MATH's own checker has it (arXiv 2103.03874), or
+all of them together are (`\boxed{1}` and `\boxed{2}`). sympy can hang on a hostile expression, so this verifier runs in a child process that is
 killed at its time limit.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from factory.judging.outcomes import Verdict, failed, good
 from factory.judging.verifiers._read import NO_REFERENCE, args_of, reference_of
 
-VERSION = "1"
+VERSION = "2"
 ISOLATED = True
 
 _MARK = re.compile(r"\\f?boxed|\\fbox|answer (?:is|:)|answer:", re.IGNORECASE)
@@ -27,7 +28,8 @@ def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     reference = reference_of(prompt)
     if reference is None:
         return NO_REFERENCE
-    if "\\boxed" not in reference and "$" not in reference:
+    # A dollar with a backslash before it is money, and opens no formula.
+    if "\\boxed" not in reference and not re.search(r"(?<!\\)\$", reference):
         reference = f"\\boxed{{{reference}}}"
     # The time limit is the parent's: math-verify's own needs signals, and a handler of Python's
     # does not run while sympy sits in one long C call.
@@ -39,4 +41,9 @@ def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     given = math_verify.parse(text[-20_000:], parsing_timeout=0)
     if not given:
         return good(0.0, reason="no_answer")
-    return good(float(bool(math_verify.verify(gold, given, timeout_seconds=0))))
+    if math_verify.verify(gold, given, timeout_seconds=0):
+        return good(1.0)
+    # Boxes that stand close together are read as one set; a later one may have mended the first.
+    last = text[-20_000:].rfind("\\boxed{")
+    alone = math_verify.parse(text[-20_000:][last:], parsing_timeout=0) if last > 0 else []
+    return good(float(bool(alone and math_verify.verify(gold, alone, timeout_seconds=0))))
