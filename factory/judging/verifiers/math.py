@@ -3,8 +3,8 @@ r"""MATH: the final expression equals the reference, decided by math-verify (sym
 The answer stands in `\boxed{}` or after "answer is"; a text without such a mark has no answer,
 for the last formula of a text that was cut is not one. Argument `anywhere: true` takes it all the
 same. Of several boxes the last is the answer, as MATH's own checker has it (arXiv 2103.03874), or
-all of them together are (`\boxed{1}` and `\boxed{2}`). sympy can hang on a hostile expression, so this verifier runs in a child process that is
-killed at its time limit.
+all of them together are (`\boxed{1}` and `\boxed{2}`). sympy can hang on a hostile expression, so
+this verifier runs in a child process that is killed at its time limit.
 """
 
 from __future__ import annotations
