@@ -64,7 +64,7 @@ scored as materialized (
   from scores
   where list_contains($judges, judge) and bucket between $first_bucket and $last_bucket
   group by completion_id
-  having count(*) = len($judges)
+  having count(*) = len($judges) and count(distinct judge) = len($judges)
 ),
 flagged as (
   -- What speaks to its judge by the newest word of any detector, and every copy of it.

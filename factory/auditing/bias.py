@@ -38,9 +38,12 @@ order by g.prompt_id, g.judge, g.game_id
 """
 _ALONE = """
 with newest as (
-  -- A judge that was edited counts with its newest version only, as in the views.
-  select judge, prompt_id, arg_max(judge_id, (created_at, judge_id)) as judge_id
-  from judgements where completion_id is not null and kind <> 'human' group by judge, prompt_id
+  -- A judge that was edited counts with the version asked last, as in the views.
+  select judge, prompt_id,
+    arg_max(judge_id, (greatest(created_at, moved_at), judge_id)) as judge_id
+  from judgements
+  left join pointers on name = 'judge:' || judge and value = judge_id
+  where completion_id is not null and kind <> 'human' group by judge, prompt_id
 )
 select j.judge, j.prompt_id, j.status, count(*) as n
 from judgements j
@@ -55,8 +58,10 @@ with
 newest as (
   select
     judge, prompt_id, completion_id is null as compares,
-    arg_max(judge_id, (created_at, judge_id)) as judge_id
-  from judgements where kind <> 'human' group by all
+    arg_max(judge_id, (greatest(created_at, moved_at), judge_id)) as judge_id
+  from judgements
+  left join pointers on name = 'judge:' || judge and value = judge_id
+  where kind <> 'human' group by all
 ),
 present as (
   select j.judgement_id, j.judge, j.kind, j.call_id, j.cost_microusd, j.raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from factory.errors import RecipeError, UserError
@@ -102,3 +103,20 @@ def _panel(store: Store, judge: Judge, judging: Judging) -> Source:
         members=members,
         weights=listed,
     )
+
+
+_VERSIONS = """
+select judge from judgements where list_contains($judges, judge)
+group by judge having min(judge_id) <> max(judge_id)
+"""
+
+
+def asked_last(store: Store, asked: Mapping[str, str], *, run_id: str) -> None:
+    """Write down which version of each judge (name -> judge_id) was asked last.
+
+    An edit that was taken back, or a recipe that asks another model under one name, finds its
+    verdicts in the store: without this the other version's are newer, and would make the labels.
+    """
+    edited = store.rows(_VERSIONS, {"judges": sorted(asked)}) if asked else []
+    for name in sorted(row["judge"] for row in edited):
+        store.ledger.point(f"judge:{name}", asked[name], reason="asked last", run_id=run_id)

@@ -24,7 +24,7 @@ from factory.judging.front import ASKING
 from factory.judging.local import servers
 from factory.judging.panels import deciding, in_turn
 from factory.judging.plan import Candidate, Task, again, plan
-from factory.judging.sources import source_for
+from factory.judging.sources import asked_last, source_for
 from factory.judging.work import Block, Commit, Source
 from factory.recipe.model import Judging
 from factory.rows import Status
@@ -183,6 +183,7 @@ def judge(
         finally:
             done.seconds = round(time.monotonic() - started, 3)
             _note(log, done)
+    asked_last(store, {d.judge: d.judge_id for d in report.judges if d.planned}, run_id=run_id)
     return report
 
 

@@ -32,6 +32,7 @@ from factory.pairing.scope import (
     detectors_of,
     judge_ids_of,
     judges_of,
+    refuse_two_kinds,
 )
 from factory.pairing.strategy import COLUMNS, Kind, Strategy, Value, load_strategy
 from factory.rows import SCHEMAS, content_id
@@ -154,11 +155,19 @@ def _build(
     values = strategy.values(params)
     texts = {n: _sql(store, n) for n in ("candidates", "scope", "undecided", TABLES[strategy.kind])}
     scratch = store.workspace / "runs" / run_id / f"scratch-{os.getpid()}"
-    needs = " ".join([*texts.values(), strategy.sql, *check_texts(store.workspace).values()])
+    needs = " ".join(
+        [
+            "pointers scores judgements",
+            *texts.values(),
+            strategy.sql,
+            *check_texts(store.workspace).values(),
+        ]
+    )
     try:
         with store.connect(mentioned_in=needs) as con:
             _limits(con, scratch=scratch, memory_limit=memory_limit)
             judges = judges_of(con, scope)
+            refuse_two_kinds(con, judges)
             report = PairReport(
                 strategy=strategy.name,
                 strategy_id=strategy_id_of(

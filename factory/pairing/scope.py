@@ -65,6 +65,38 @@ def judges_of(con: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[str, ...]:
     return tuple(known) or ("",)
 
 
+_TWO_KINDS = """
+  select judge from scores
+  where list_contains($judges, judge)
+  group by completion_id, judge having count(*) > 1 order by judge limit 1
+"""
+_KINDS = """
+  select count(*) from (
+    select judge from judgements where list_contains($judges, judge)
+    group by judge having count(completion_id) not in (0, count(*))
+  )
+"""
+
+
+def refuse_two_kinds(con: duckdb.DuckDBPyConnection, judges: tuple[str, ...]) -> None:
+    """Refuse a judge whose name stands for scores and for comparisons of one completion.
+
+    Its file was edited from one kind to the other, or two recordings share its name. The mean of a
+    rating and a probability is neither's word.
+
+    Raises:
+        UserError: naming the judge.
+    """
+    if not con.execute(_KINDS, {"judges": list(judges)}).fetchall()[0][0]:
+        return
+    if found := con.execute(_TWO_KINDS, {"judges": list(judges)}).fetchall():
+        name = found[0][0]
+        raise UserError(
+            f"judge {name} both scored and compared the same completions: pairs need one kind",
+            next=f"mv judges/{name}.md judges/{name}-2.md && prefactory judge --judge {name}-2",
+        )
+
+
 _DETECTORS = """
   select distinct judge_id from judgements
   where starts_with(judge, 'injection') or parser like 'injection/%' order by judge_id
@@ -85,8 +117,9 @@ _VERSIONS = """
 _JUDGE_IDS = """
   select distinct judge_id
   from (
-    select arg_max(judge_id, (created_at, judge_id)) as judge_id
+    select arg_max(judge_id, (greatest(created_at, moved_at), judge_id)) as judge_id
     from judgements
+    left join pointers on name = 'judge:' || judge and value = judge_id
     where list_contains($judges, judge)
       and prompt_id in (
         select prompt_id from prompts

@@ -222,7 +222,9 @@ def _gate_prompts(run: Run, round: int) -> list[str]:
 
 def _judge_id(run: Run) -> str:
     rows = run.store.rows(
-        "select judge_id from judgements where judge = $judge order by created_at desc limit 1",
+        "select judge_id from judgements "
+        "left join pointers on name = 'judge:' || judge and value = judge_id "
+        "where judge = $judge order by greatest(created_at, moved_at) desc limit 1",
         {"judge": run.recipe.gate_judge},
     )
     return rows[0]["judge_id"] if rows else ""

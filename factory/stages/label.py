@@ -78,9 +78,13 @@ def pair(run: Run, round: int) -> dict[str, Any]:
 
 
 def _pair(run: Run, round: int) -> dict[str, Any]:
+    from factory.judging.sources import asked_last
     from factory.pairing import Scope, build_pairs, build_sft
 
     recipe = run.recipe
+    # Another recipe may have asked a judge of this name in between: this round's verdicts count.
+    judged = run.left(round, "judge")["train"]
+    asked_last(run.store, {n: j["judge_id"] for n, j in judged.items()}, run_id=run.run_id)
     policy = run.left(round, "draw")["policy"]
     scope = Scope(
         run_id=run.run_id, round=round, judges=(recipe.pair_judge,), policy_model_id=policy

@@ -122,6 +122,16 @@ class Ledger(Doubt, Leases, Rates, Runs):
             move = {"name": name, "serial": (last or 0) + 1, "old": now, "new": new}
             con.execute(insert(moves).values(**move, reason=reason, run_id=run_id, moved_at=at))
 
+    def point(self, name: str, new: str, *, reason: str, run_id: str = "") -> None:
+        """Point to `new` as of now, wherever it pointed; the history keeps what is a move."""
+        now = self.pointer(name)
+        if now != new:
+            self.move_pointer(name, new, expect=now, reason=reason, run_id=run_id)
+            return
+        with self.transaction() as con:
+            moved = update(t.pointers).where(t.pointers.c.name == name)
+            con.execute(moved.values(moved_at=time.time()))
+
     def pointer_history(self, name: str) -> list[dict[str, Any]]:
         """Every move of a pointer, oldest first."""
         moves = t.pointer_moves

@@ -10,8 +10,10 @@ judges_in_versions as (
   group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
-  select prompt_id, judge, arg_max(judge_id, (created_at, judge_id)) as judge_id
+  select prompt_id, judge,
+    arg_max(judge_id, (greatest(created_at, moved_at), judge_id)) as judge_id
   from judgements
+  left join pointers on name = 'judge:' || judge and value = judge_id
   where completion_id is null and judge in (from judges_in_versions)
   group by prompt_id, judge
 ),

@@ -1,15 +1,17 @@
 -- One row per comparing judge, completion and opponent: P(completion is better), both orders combined.
 --
 -- An order that was asked and did not give a verdict makes the match unknown: half a verdict carries
--- the judge's position bias in full. People's comparisons count as a judge's do. A judge that was edited counts with its newest version only.
+-- the judge's position bias in full. People's comparisons count as a judge's do. Of a judge that was edited counts the version asked last.
 with
 judges_in_versions as (
   select judge from judgements group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
-  select j.prompt_id, j.judge, arg_max(j.judge_id, (j.created_at, j.judge_id)) as judge_id
+  select j.prompt_id, j.judge, 
+    arg_max(j.judge_id, (greatest(j.created_at, p.moved_at), j.judge_id)) as judge_id
   from judgements j
   join judges_in_versions v on v.judge = j.judge
+  left join pointers p on p.name = 'judge:' || j.judge and p.value = j.judge_id
   where j.completion_id is null
   group by j.prompt_id, j.judge
 ),

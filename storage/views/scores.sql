@@ -2,16 +2,19 @@
 --
 -- Verdicts on one completion: the mean over replicates, then over aspects, and no score until every
 -- aspect that the judge asks has a verdict. Comparisons: the mean over opponents of P(this one is
--- better). Rounded to ten decimals: a mean of thirds must not break a tie. A judge that was edited
--- counts with its newest version only, prompt by prompt.
+-- better). Rounded to ten decimals: a mean of thirds must not break a tie. Of a judge
+-- that was edited counts, prompt by prompt, the version that was asked last: an edit that was taken
+-- back makes no new verdicts, so a pointer of the ledger says when it was asked.
 with
 judges_in_versions as (
   select judge from judgements group by judge having min(judge_id) <> max(judge_id)
 ),
 newest as (
-  select j.prompt_id, j.judge, arg_max(j.judge_id, (j.created_at, j.judge_id)) as judge_id
+  select j.prompt_id, j.judge, 
+    arg_max(j.judge_id, (greatest(j.created_at, p.moved_at), j.judge_id)) as judge_id
   from judgements j
   join judges_in_versions v on v.judge = j.judge
+  left join pointers p on p.name = 'judge:' || j.judge and p.value = j.judge_id
   where j.completion_id is not null
   group by j.prompt_id, j.judge
 ),

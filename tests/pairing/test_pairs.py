@@ -6,8 +6,9 @@ import pytest
 
 from factory import rooms
 from factory.errors import UserError
+from factory.judging.sources import asked_last
 from factory.pairing import Scope, build_pairs, build_sft, check_store, load_strategy, strategies
-from factory.rows import BUCKETS, pair_id_of, sft_id_of
+from factory.rows import BUCKETS, bucket_of, content_id, pair_id_of, sft_id_of
 from factory.stages.label import _ROUND
 
 PAIR_STRATEGIES = ["best_vs_worst", "best_vs_random", "margin", "verified"]
@@ -450,6 +451,41 @@ def test_an_edited_judge_makes_another_strategy_and_old_rows_stay_out(world, kin
     assert second.strategy_id != first.strategy_id
     [row] = frozen_rows(world, second, run_id="again", kind=kind)
     assert row["chosen_id" if kind == "preference" else "completion_id"] == low
+
+
+def test_an_edit_that_is_taken_back_makes_the_labels_again(world):
+    prompt = world.prompt("q")
+    low, high = world.completion(prompt, "a", 0.1), world.completion(prompt, "b", 0.9)
+    world.flush()
+    first = build(world)
+    world.rows = {"completions": world.rows["completions"]}
+    world.verdict(low, 0.9, version="2")
+    world.verdict(high, 0.1, version="2")
+    world.store.append("judgements", world.rows["judgements"], run_id="later")
+    assert build(world).strategy_id != first.strategy_id
+    asked_last(world.store, {"right": content_id("judge", "right")}, run_id="back")
+    again = build(world)
+    assert (again.strategy_id, again.build_id) == (first.strategy_id, first.build_id)
+    rated = "select score from rated_completions where completion_id = $id"
+    assert world.store.rows(rated, {"id": low}) == [{"score": 0.1}]
+    asked_last(world.store, {"right": content_id("judge", "right2")}, run_id="edited")
+    assert build(world).strategy_id != first.strategy_id
+    assert world.store.rows(rated, {"id": low}) == [{"score": 0.9}]
+
+
+def test_a_judge_of_two_kinds_on_one_completion_is_refused(world):
+    prompt = world.prompt("q")
+    a, b = world.completion(prompt, "a", 5.0), world.completion(prompt, "b", 1.0)
+    world.flush()
+    rows = [
+        {"judgement_id": f"pair-{first}", "kind": "pairwise", "judge": "right", "judge_id": "newer",
+         "prompt_id": prompt, "completion_ids": [first, second], "status": "ok", "winner_id": b,
+         "bucket": bucket_of(prompt)}
+        for first, second in ((a, b), (b, a))
+    ]  # fmt: skip
+    world.store.append("judgements", rows, run_id="later")
+    with pytest.raises(UserError, match="both scored and compared"):
+        build(world)
 
 
 def test_an_edited_judge_leaves_scopes_alone_that_it_did_not_score(world):
