@@ -31,7 +31,7 @@ TABLES: dict[str, str] = {
     "leases": "Who does now what one process at a time may do.",
     "runs": "Runs of recipes.",
     "steps": "Stages of runs: when, how long, and what they found.",
-    "pointers": "Names that move: a line's champion, a model's newest place, a judge as asked last.",
+    "pointers": "Names that move: a line's champion, a model's newest place, a judge last asked.",
     "pointer_moves": "Every move of a pointer.",
     "human_tasks": "Items that wait for a person.",
     "votes": "What people answered, before it becomes labels.",
