@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from factory.auditing.numbers import mean, rate
+from factory.errors import UserError
 from factory.store import Store
 
 _ANSWERS = """
@@ -55,6 +56,9 @@ order by n.judge, n.round, n.prompt_id, n.completion_ids, n.subject_id, n.aspect
 """
 
 
+_IN_POOL = "select 1 from prompts where pool = $pool limit 1"
+
+
 def drift(store: Store, *, anchors: str | None = None) -> list[dict[str, Any]]:
     """One row per judge and round of asking again, against its first answers.
 
@@ -64,7 +68,15 @@ def drift(store: Store, *, anchors: str | None = None) -> list[dict[str, Any]]:
 
     Returns:
         Rows with `same`, `change` and their intervals; `drifted` is null with too few prompts.
+
+    Raises:
+        UserError: for a pool that does not exist.
     """
+    if anchors is not None and not store.rows(_IN_POOL, {"pool": anchors}):
+        raise UserError(
+            f"there is no pool {anchors!r} here",
+            next='prefactory sql "select pool, count(*) from prompts group by pool"',
+        )
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for r in store.rows(_ANSWERS, {"pool": anchors}):
         found.setdefault((r["judge"], r["round"]), []).append(r)

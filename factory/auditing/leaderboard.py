@@ -180,10 +180,11 @@ def _row(
 ) -> dict[str, Any]:
     p = np.array([s.p for s in sides])
     wins, draws = int((p > 0.5).sum()), int((p == 0.5).sum())
+    few = len({s.prompt_id for s in sides}) < TOO_FEW
     row: dict[str, Any] = {
         "model": model,
         "win_rate": 100 * float(p.mean()),
-        "standard_error": _sem(p, sides),
+        "standard_error": "too few" if few and not is_baseline else _sem(p, sides),
         "length_controlled_winrate": None,
         "lc_standard_error": None,
         "discrete_win_rate": 100 * (wins + 0.5 * draws) / len(p),
@@ -199,19 +200,15 @@ def _row(
     if control is not None:
         row |= {
             "length_controlled_winrate": control.win_rate,
-            "lc_standard_error": control.standard_error,
+            "lc_standard_error": "too few" if few and not is_baseline else control.standard_error,
             "w_length": control.weights.length,
         }
     if rank is not None:
-        few = (
-            "too few"
-            if rank.value is not None and len({s.prompt_id for s in sides}) < TOO_FEW
-            else None
-        )
+        unsure = "too few" if rank.value is not None and few else None
         row |= {
             "strength": rank.value,
-            "strength_low": few if rank.low is None else rank.low,
-            "strength_high": few if rank.high is None else rank.high,
+            "strength_low": unsure if rank.low is None else rank.low,
+            "strength_high": unsure if rank.high is None else rank.high,
         }
     if style is not None:
         row |= {

@@ -35,6 +35,13 @@ order by prompt_id, judgement_id
 """
 
 
+_VERSIONS = """
+select judge_id, count(*) as n from judgements
+where judge = $judge and judge_id <> $own and status <> 'error' and raw is not null
+group by judge_id order by n desc, judge_id
+"""
+
+
 def reparse(
     store: Store,
     source: Source,
@@ -55,7 +62,8 @@ def reparse(
         tokenise: reads revisions as the model that wrote the revised answer does.
 
     Raises:
-        UserError: for a judge that reads no answers, and where nothing of `from_judge_id` is kept.
+        UserError: for a judge that reads no answers, where nothing of `from_judge_id` is kept, and
+            where other versions of the judge alone have answers.
     """
     kind = source.judge.front.kind
     if kind not in ASKING:
@@ -71,6 +79,8 @@ def reparse(
             f"no answers of a judge with the id {from_judge_id} are kept here",
             next='prefactory sql "select distinct judge, judge_id from judgements"',
         )
+    if not rows:
+        _other_versions(store, source)
     _fitting(rows, source)
     before = _told_before(rows)
     statuses: Counter[str] = Counter()
@@ -83,6 +93,23 @@ def reparse(
         store.append("judgements", fresh, run_id=run_id)
         statuses.update(str(row["status"]) for row in fresh)
     return statuses
+
+
+def _other_versions(store: Store, source: Source) -> None:
+    """Refuse where only other versions of the judge have answers: which are meant is not guessed.
+
+    Raises:
+        UserError: names the version with the most answers.
+    """
+    found = store.rows(_VERSIONS, {"judge": source.judge.name, "own": source.judge_id})
+    if found:
+        most = found[0]
+        raise UserError(
+            f"judge {source.judge.name} as it stands has no answers here; {len(found)} other versions "
+            f"of its file, model or options have, {most['judge_id']} the most: {most['n']}",
+            next=f"prefactory judge --judge {source.judge.name} --reparse "
+            f"--answers-of {most['judge_id']}",
+        )
 
 
 def _fitting(rows: Sequence[Mapping[str, Any]], source: Source) -> None:

@@ -111,6 +111,18 @@ def test_strengths_order_models_as_win_rates_do(alpaca: Store) -> None:
     assert all(r["strength_low"] < r["strength"] < r["strength_high"] for r in rows)
 
 
+def test_a_standard_error_is_the_deviation_over_the_root_of_the_prompts(world: Any) -> None:
+    verdicts = [1.0, 0.5, 0.0, 0.8] * 8
+    for number, p in enumerate(verdicts):
+        world.completion(f"q{number}", "m", "four")
+        world.completion(f"q{number}", "base", "seven..")
+        world.said("j", f"q{number}", ["m", "base"], p)
+    [table] = leaderboard(world.flush(), baseline="base")
+    [row] = table.rows
+    wanted = 100 * np.std(verdicts, ddof=1) / np.sqrt(len(verdicts))
+    assert row["standard_error"] == pytest.approx(wanted)
+
+
 def test_one_game_of_each_outcome_by_hand(world: Any) -> None:
     for prompt, p in (("a", 1.0), ("b", 0.5), ("c", 0.0), ("d", 0.8)):
         world.completion(prompt, "m", "four")
@@ -120,7 +132,7 @@ def test_one_game_of_each_outcome_by_hand(world: Any) -> None:
     [table] = leaderboard(world.flush(), baseline="base")
     [row] = table.rows
     assert row["win_rate"] == pytest.approx(57.5)
-    assert row["standard_error"] == pytest.approx(100 * np.std([1, 0.5, 0, 0.8], ddof=1) / 2)
+    assert row["standard_error"] == "too few"
     assert (row["n_wins"], row["n_draws"], row["n_wins_base"], row["n_total"]) == (2, 1, 1, 4)
     assert row["discrete_win_rate"] == 62.5
     assert row["avg_length"] == 4

@@ -67,6 +67,28 @@ def test_answers_of_a_judge_of_another_name_are_read_where_they_are_named(
         reparse(store, pairs, run_id="r", from_judge_id=old["judge_id"])
 
 
+def test_an_edited_question_is_not_read_from_the_answers_to_another_unless_asked_for(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    from factory import rooms
+
+    server.brain = lambda body: "Rating: [[7]]"
+    ids = fill(store, [("q", ["a", "bb"])])
+    section = judging(server.url)
+    judge(store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r")
+    (old,) = store.rows("select distinct judge_id from judgements")
+    folder = store.workspace / "judges"
+    folder.mkdir()
+    text = rooms.read("judges", "mt-bench-single", suffix=".md", workspace=None).text
+    (folder / "mt-bench-single.md").write_text(text + "Be strict.\n")
+    edited = source_for(store, "mt-bench-single", section)
+    with pytest.raises(UserError, match=f"has no answers here.*{old['judge_id']} the most: 2") as e:
+        reparse(store, edited, run_id="r")
+    assert e.value.next.endswith(f"--answers-of {old['judge_id']}")
+    named = reparse(store, edited, run_id="r", from_judge_id=old["judge_id"])
+    assert named == {"ok": 2}
+
+
 @pytest.mark.parametrize("name", ["gsm8k", "panel"])
 def test_a_judge_that_reads_no_answers_says_so(
     store: Store, judging: Section, server: Any, name: str
