@@ -105,8 +105,8 @@ def _other_versions(store: Store, source: Source) -> None:
     if found:
         most = found[0]
         raise UserError(
-            f"judge {source.judge.name} as it stands has no answers here; {len(found)} other versions "
-            f"of its file, model or options have, {most['judge_id']} the most: {most['n']}",
+            f"judge {source.judge.name} as it stands has no answers here; {len(found)} other "
+            f"versions of it have (file, model, options), {most['judge_id']} the most: {most['n']}",
             next=f"prefactory judge --judge {source.judge.name} --reparse "
             f"--answers-of {most['judge_id']}",
         )
