@@ -231,3 +231,39 @@ def test_the_directory_is_the_list_of_verifiers() -> None:
 def test_a_verifier_that_raises_is_a_row_and_not_a_crash() -> None:
     verdict = verifiers.find("toyworld")({"constraints": None}, "x")
     assert (verdict.status, verdict.reason) == ("error", "verifier_raised_ValueError")
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "score"),
+    [("19.99", 0.01, 1.0), ("0.3", 0.1, 1.0), ("0.35", 0.1, 0.0), ("6", 2, 1.0), ("1e999", 1, 0.0)],
+)
+def test_a_multiple_is_one_in_decimals(number: str, step: float, score: float) -> None:
+    assert _score("json_schema", number, constraints={"schema": {"multipleOf": step}}) == score
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("regex", {"pattern": None}),
+        ("regex", {"pattern": ["a", "b"]}),
+        ("regex", {"pattern": "a", "absent": "no"}),
+        ("regex", {"pattern": "a", "full": "false"}),
+        ("regex", {"pattern": "a", "flags": "q"}),
+        ("fuzzy", {"at_least": 80}),
+        ("fuzzy", {"at_least": "0.8"}),
+        ("json_schema", {"schema": {"$ref": "http://127.0.0.1:9/x"}}),
+        ("json_schema", {"schema": {"$ref": "#"}}),
+    ],
+)
+def test_arguments_that_mean_nothing_are_an_error_and_no_score(
+    name: str, arguments: dict[str, object]
+) -> None:
+    prompt = {"reference": "a", "constraints": json.dumps(arguments)}
+    verdict = verifiers.find(name)(prompt, "1" if name == "json_schema" else "a")
+    assert (verdict.status, verdict.score) == ("error", None)
+    assert verdict.reason in {"bad_argument", "bad_pattern", "bad_schema"}
+
+
+def test_texts_without_words_are_alike_where_they_are_equal() -> None:
+    assert _score("fuzzy", "!!!", reference="!!!") == 1.0
+    assert _score("fuzzy", "???", reference="!!!") == 0.0

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, cast
 
 from factory.judging.outcomes import Verdict, failed, good
 from factory.judging.verifiers._read import args_of
 
-VERSION = "1"
+VERSION = "2"
 ISOLATED = True
 
 _FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL | re.IGNORECASE)
@@ -29,8 +30,9 @@ def _refuse(constant: str) -> object:
 def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     """1.0 where the text is JSON and valid under the schema."""
     import jsonschema
-    from jsonschema.validators import validator_for
+    from jsonschema.validators import extend, validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     args = args_of(prompt)
     schema = args.get("schema")
@@ -48,5 +50,23 @@ def verify(prompt: Mapping[str, object], text: str) -> Verdict:
         value = json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return good(0.0, reason="not_json")
-    # An empty registry: a "$ref" to a URL must not reach the network.
-    return good(float(checker(schema, registry=Registry()).is_valid(value)))
+    exact = extend(checker, {"multipleOf": _multiple_of})
+    try:
+        # An empty registry: a "$ref" to a URL must not reach the network.
+        return good(float(exact(schema, registry=Registry()).is_valid(value)))
+    except (Unresolvable, RecursionError):
+        return failed("error", "bad_schema")
+
+
+def _multiple_of(checker: Any, step: Any, value: Any, schema: Any) -> Iterator[Exception]:
+    """19.99 is a multiple of 0.01 in decimals, and with binary fractions it is not."""
+    from jsonschema import ValidationError
+
+    if not checker.is_type(value, "number"):
+        return
+    try:
+        whole = (Fraction(repr(value)) / Fraction(repr(step))).denominator == 1
+    except (ValueError, ZeroDivisionError):  # 1e999 is read as infinity
+        whole = False
+    if not whole:
+        yield ValidationError(f"not a multiple of {step}")
