@@ -37,8 +37,8 @@ order by prompt_id, judgement_id
 
 _VERSIONS = """
 select judge_id, count(*) as n from judgements
-where judge = $judge and judge_id <> $own and status <> 'error' and raw is not null
-group by judge_id order by n desc, judge_id
+where judge = $judge and status <> 'error' and raw is not null
+group by judge_id order by judge_id = $own desc, n desc, judge_id
 """
 
 
@@ -102,7 +102,7 @@ def _other_versions(store: Store, source: Source) -> None:
         UserError: names the version with the most answers.
     """
     found = store.rows(_VERSIONS, {"judge": source.judge.name, "own": source.judge_id})
-    if found:
+    if found and found[0]["judge_id"] != source.judge_id:
         most = found[0]
         raise UserError(
             f"judge {source.judge.name} as it stands has no answers here; {len(found)} other "
