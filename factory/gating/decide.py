@@ -3,14 +3,15 @@
 Samples of one prompt are not independent, nor are the turns of one conversation, so every interval
 is over prompt means (cluster-robust), with Student's t. Turns are compared each with its like, and
 a prompt's value is the mean over its turns. Promotion asks for the one-sided lower bound of the win
-rate to lie above the bar (0.5), never for the point estimate.
+rate to lie above the bar (0.5), never for the point estimate. A few prompts that all say the same
+have no spread, so the bound is never above what wins on all of them would show.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def compare(
     means_x = prompt_means({u: candidate[u] for u in both})
     means_c = prompt_means({u: champion[u] for u in both})
     wins = prompt_means({u: [_won(candidate[u], champion[u])] for u in shared})
-    win = _interval(list(wins.values()), quantile=confidence)
+    win = _capped(_interval(list(wins.values()), quantile=confidence), confidence)
     difference = _interval([means_x[p] - means_c[p] for p in means_x], quantile=confidence)
     promoted = win.low > min_win_rate
     reason = (
@@ -86,6 +87,15 @@ def compare(
         promoted=promoted,
         reason=reason,
     )
+
+
+def _capped(win: Interval, confidence: float) -> Interval:
+    """No sample shows more than wins on all of its prompts would (Clopper and Pearson, 1934).
+
+    Student's t knows no doubt where all values are alike, however few they are.
+    """
+    most = (1 - confidence) ** (1 / win.n) if win.n else -math.inf
+    return replace(win, low=min(win.low, most))
 
 
 def unit_of(prompt_id: str, turn: int) -> str:

@@ -149,9 +149,13 @@ def gate(
     run_id: str,
 ) -> Decision:
     """Compare, write the immutable record, and move the champion pointer if the candidate won."""
+    candidate, lost = _with_lost(candidate, champion)
     decision = compare(
         candidate.scores, champion.scores, confidence=confidence, min_win_rate=min_win_rate
     )
+    if lost:
+        said = f"{decision.reason}, {lost} without a verdict on the candidate counted as lost"
+        decision = replace(decision, reason=said)
     same = champion_id == candidate_id
     promoted = decision.promoted and not same
     row = _row(
@@ -164,6 +168,7 @@ def gate(
         settings=[run_id, confidence, min_win_rate, _scores_hash(champion)],
     )
     row |= _rate(decision.candidate) | {
+        "n_prompts": decision.win.n,
         "champion_rate": decision.champion.mean,
         "champion_mean_length": champion.mean_length,
         "difference": _finite(decision.difference.mean),
@@ -185,6 +190,17 @@ def gate(
             run_id=run_id,
         )
     return replace(decision, promoted=promoted, reason=str(row["reason"]))
+
+
+def _with_lost(candidate: HeldOut, champion: HeldOut) -> tuple[HeldOut, int]:
+    """The candidate with what it lost because the judge made nothing of its answers, and how many.
+
+    A candidate whose answers get no verdict where the champion's do would else be measured on the
+    prompts that suit it.
+    """
+    lacking = [u for u, said in champion.scores.items() if said and u not in candidate.scores]
+    lost: dict[str, Sequence[float]] = dict.fromkeys(lacking, ())
+    return replace(candidate, scores={**candidate.scores, **lost}), len(lacking)
 
 
 def rollback(store: Store, line: str, *, to: str | None = None) -> tuple[str, str]:
@@ -275,18 +291,18 @@ def _write(
     wins: Mapping[str, float],
     run_id: str,
 ) -> None:
-    against = prompt_means(champion)
+    means, against = prompt_means(candidate), prompt_means(champion)
     verdicts = [
         {
             "verdict_id": content_id("verdict", [row["gate_id"], prompt_id]),
             "gate_id": row["gate_id"],
             "prompt_id": prompt_id,
-            "candidate_score": score,
+            "candidate_score": means.get(prompt_id),
             "champion_score": against.get(prompt_id),
             "win": wins.get(prompt_id),
             "bucket": bucket_of(prompt_id),
         }
-        for prompt_id, score in sorted(prompt_means(candidate).items())
+        for prompt_id in sorted(means.keys() | wins.keys())
     ]
     store.append("gate_verdicts", verdicts, run_id=run_id)
     store.append("gates", [row], run_id=run_id)

@@ -50,6 +50,14 @@ def test_prompts_that_only_one_side_answered_do_not_count():
     assert not decision.promoted
 
 
+@pytest.mark.parametrize(("n", "promoted"), [(2, False), (4, False), (5, True), (100, True)])
+def test_a_few_prompts_that_are_all_won_are_as_much_as_a_coin_could_do(n, promoted):
+    champion = {f"p{i}": [0.0] for i in range(n)}
+    decision = compare({f"p{i}": [1.0] for i in range(n)}, champion)
+    assert decision.win.low == pytest.approx(0.05 ** (1 / n))
+    assert decision.promoted is promoted
+
+
 def test_no_shared_prompt_promotes_nobody():
     assert not compare({"a": [1.0]}, {"b": [0.0]}).promoted
 

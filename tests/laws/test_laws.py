@@ -263,6 +263,24 @@ def test_law_13_promotion_is_earned_and_reversible(tmp_path: Path):
     assert champion_of(store, "l") == "old"
 
 
+def test_law_13_answers_that_get_no_verdict_do_not_help_a_candidate(tmp_path: Path):
+    """A candidate that the judge cannot read on most prompts is no winner by the rest."""
+    store = open_store(tmp_path / "ws", create=True)
+    store.ledger.move_pointer(champion_name("l"), "old", expect=None, reason="first")
+    decision = gate(
+        store, line="l", champion_id="old", candidate_id="new", champion=held(0.0, 200),
+        candidate=held(1.0, 60), judge="j", judge_id="j", confidence=0.95, min_win_rate=0.5,
+        round=1, run_id="r",
+    )  # fmt: skip
+    assert not decision.promoted and champion_of(store, "l") == "old"
+    assert "140 without a verdict on the candidate counted as lost" in decision.reason
+    [record] = store.rows("select reason, win_rate, n_prompts from gates")
+    assert record["reason"] == decision.reason and record["win_rate"] < 0.3
+    assert record["n_prompts"] == 200
+    lost = "select count(*) n from gate_verdicts where win = 0 and candidate_score is null"
+    assert store.rows(lost) == [{"n": 140}]
+
+
 def test_law_13_a_move_of_the_pointer_has_a_record_that_says_so(tmp_path: Path):
     """The same candidate through a laxer gate is another record, not the old one."""
     store = open_store(tmp_path / "ws", create=True)
