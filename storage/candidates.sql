@@ -79,17 +79,20 @@ flagged as (
     having arg_max(score, (created_at, judgement_id)) < 0.5
   ) j on j.completion_id = c.completion_id
 ),
+said as (
+  select * from labels
+  where label_id not in (select supersedes_id from labels where supersedes_id is not null)
+),
+worst as (select annotator, min(score) as score from said where isfinite(score) group by annotator),
 voted as (
-  -- A person preferred it or scored it: their word goes before the detector's.
-  select winner_id as completion_id
-  from labels where winner_id is not null and label_id not in (
-    select supersedes_id from labels where supersedes_id is not null
-  )
+  -- A person preferred it, or scored it above the worst that they gave: their word goes before the
+  -- detector's. Who gave it their lowest score has agreed with the detector.
+  select winner_id as completion_id from said where winner_id is not null
   union
-  select completion_ids[1]
-  from labels where score is not null and len(completion_ids) = 1 and label_id not in (
-    select supersedes_id from labels where supersedes_id is not null
-  )
+  select s.completion_ids[1]
+  from said s
+  join worst w on w.annotator is not distinct from s.annotator and s.score > w.score
+  where isfinite(s.score) and len(s.completion_ids) = 1
 ),
 joined as not materialized (
   select
