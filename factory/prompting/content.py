@@ -21,6 +21,8 @@ Messages = list[dict[str, str]]
 
 _ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 _KNOWN_ROLES = {"system", "user", "assistant", "tool"}
+_NOT_TEXT = ("tool_calls", "function_call", "images", "image", "audio", "videos", "video")
+"""What a turn may hold beside its text, without which it would say something else."""
 
 
 class Rejected(FactoryError):
@@ -159,6 +161,9 @@ def _turn(one: object) -> dict[str, str]:
     role = _ROLES.get(str(role), str(role))
     if role not in _KNOWN_ROLES:
         raise Rejected("unknown_role", role[:50])
+    more = next((key for key in _NOT_TEXT if one.get(key)), None)
+    if more is not None:
+        raise Rejected("not_text", f"a turn holds {more}")
     content = one.get("content") if "content" in one else one.get("value")
     return {"role": role, "content": _content(content)}
 

@@ -109,6 +109,7 @@ def _elements(buffer: str, handle: IO[str], file: str) -> Iterator[Item]:
         if not buffer:
             buffer = handle.read(_CHUNK)
             if not buffer:
+                yield BadRow("damaged_file", "the array is not closed", file, number + 1)
                 return
             continue
         if buffer[0] == "]":
@@ -140,10 +141,12 @@ def csv_file(path: Path) -> Iterator[Item]:
     with _opened(path) as raw:
         # Invalid bytes become lone surrogates, so that only their own row is refused.
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.reader(text, delimiter=delimiter)
+        # Not strict, the module would take quotes out of a text, and a quote that is never closed
+        # would make one cell of all that follows.
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
         number = 0
         try:
-            header = next(reader, None)
+            header = _header(reader, path)
             while header is not None:
                 try:
                     cells = next(reader)
@@ -158,6 +161,22 @@ def csv_file(path: Path) -> Iterator[Item]:
                     yield _csv_row(header, cells, path.name, number)
         except _DAMAGE as damage:
             yield BadRow("damaged_file", str(damage), path.name, number + 1)
+
+
+def _header(reader: Iterator[list[str]], path: Path) -> list[str] | None:
+    """The columns' names; a name that two columns have would leave one of them unread."""
+    try:
+        header = next(reader, None)
+    except csv.Error as bad:
+        raise UserError(f"{path}: its first line is no header: {bad}", next=f"head {path}") from bad
+    named = [name for name in header or () if name]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"{path}: two columns are called {twice!r}, and which is meant is not said",
+            next=f"head -1 {path}  # then rename one",
+        )
+    return header
 
 
 def _csv_row(header: list[str], cells: list[str], file: str, number: int) -> Item:

@@ -275,8 +275,22 @@ def _name_of(prompt: Mapping[str, Any]) -> dict[str, Any]:
     return {key: prompt[key] for key in ("pool", "source", "source_id")}
 
 
+_ROW = "row "
+
+
+def by_row(number: int) -> str:
+    """The name of a row that has none.
+
+    A bare number is an index in many files of answers, from 0 in most, and they would find their
+    neighbour's prompt by it.
+    """
+    return f"{_ROW}{number}"
+
+
 def _same_row(there: Mapping[str, Any], prompt: Mapping[str, Any]) -> bool:
-    return all(there[key] == prompt[key] for key in ("pool", "source", "source_id"))
+    # Earlier versions named such rows by the number alone.
+    ids = (prompt["source_id"], prompt["source_id"].removeprefix(_ROW))
+    return there["source_id"] in ids and all(there[k] == prompt[k] for k in ("pool", "source"))
 
 
 def prompt_row(
@@ -287,14 +301,15 @@ def prompt_row(
     *,
     number: int,
 ) -> dict[str, Any]:
-    """A row of `prompts`; a row without a source id is named by its number.
+    """A row of `prompts`; one without a source id gets a name that no file of answers has.
 
     Raises:
         Rejected: when a column holds what cannot be kept.
     """
     named: dict[str, str] = {
         "source": label_of(mapping.get(values, "source"), field="source") or defaults.source,
-        "source_id": label_of(mapping.get(values, "source_id"), field="source_id") or str(number),
+        "source_id": label_of(mapping.get(values, "source_id"), field="source_id")
+        or by_row(number),
         "domain": label_of(mapping.get(values, "domain"), field="domain") or defaults.domain,
         "lang": label_of(mapping.get(values, "lang"), field="lang") or defaults.lang,
         "license": label_of(mapping.get(values, "license"), field="license") or defaults.license,

@@ -35,7 +35,11 @@ PARAMS_ROW: dict[str, object] = {"params_id": PARAMS_ID, "json": '{"recorded":tr
 
 _FINISH = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop",
-    "length": "length", "max_tokens": "length", "max_length": "length", "abort": "abort",
+    "length": "length", "max_tokens": "length", "max_length": "length",
+    "model_length": "length", "max_output_tokens": "length", "max_new_tokens": "length",
+    "truncated": "length", "incomplete": "length",
+    "abort": "abort", "error": "abort", "cancelled": "abort", "content_filter": "abort",
+    "safety": "abort", "tool_calls": "abort", "function_call": "abort",
 }  # fmt: skip
 
 # A prompt that was dropped as a duplicate keeps its own name in the drop: rows that know it by that

@@ -126,9 +126,9 @@ def test_columns_give_each_row_its_licence_domain_and_checker(store: Store, json
     )
     assert found == [
         {"license": "MIT", "domain": "math", "lang": "en", "reference": "4",
-         "constraints": '{"a":[2],"b":1}', "source": "rows", "source_id": "1"},
+         "constraints": '{"a":[2],"b":1}', "source": "rows", "source_id": "row 1"},
         {"license": "CC0-1.0", "domain": "other", "lang": "en", "reference": None,
-         "constraints": None, "source": "rows", "source_id": "2"},
+         "constraints": None, "source": "rows", "source_id": "row 2"},
     ]  # fmt: skip
 
 
@@ -228,3 +228,30 @@ def test_a_pool_of_real_prompts_is_added_by_the_common_names(
     assert report.added + report.dropped.total() == report.read == 9135
     assert set(report.dropped) == {"duplicate"}
     assert store.rows("select count(distinct source) as n from prompts") == [{"n": 17}]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"tool_calls": [{"function": {"name": "f"}}]}, {"function_call": {}}, {"images": ["a"]}],
+)
+def test_a_turn_that_says_more_than_its_text_is_refused(
+    store: Store, jsonl: Jsonl, more: dict[str, object]
+) -> None:
+    asked = {"role": "user", "content": "and Rome?"}
+    path = jsonl([{"messages": [asked, {"role": "assistant", "content": None, **more}, asked]}])
+    report = add_prompts(store, path, pool="p", run_id="r")
+    expected = {"not_text": 1} if any(more.values()) else {}
+    assert (dict(report.dropped), report.added) == (expected, 0 if expected else 1)
+
+
+def test_rows_named_by_their_number_in_an_older_workspace_are_there(
+    store: Store, jsonl: Jsonl
+) -> None:
+    path = jsonl([{"prompt": "one"}, {"prompt": "two"}])
+    add_prompts(store, path, pool="p", run_id="r", mapping=load(pairs=["text=prompt"]))
+    held = store.rows("select * from prompts")
+    old = open_store(store.workspace.parent / "old", create=True)
+    rows = [{**r, "source_id": r["source_id"].removeprefix("row ")} for r in held]
+    old.append("prompts", [{k: v for k, v in r.items() if k != "run_id"} for r in rows], run_id="r")
+    again = add_prompts(old, path, pool="p", run_id="r")
+    assert (again.present, dict(again.dropped)) == (2, {})

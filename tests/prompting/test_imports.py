@@ -441,3 +441,31 @@ def test_a_single_two_anywhere_in_the_file_says_what_zero_and_one_mean(
     import_judgements(store, [path], pool="p", run_id="r")
     found = store.rows("select p_first from judgements order by raw")
     assert [r["p_first"] for r in found] == [0.5, 0.5, 1.0, 1.0, 0.0]
+
+
+def test_law_7_answers_with_an_index_never_find_prompts_by_their_row_number(
+    store: Store, jsonl: Jsonl
+) -> None:
+    prompts = jsonl([{"prompt": "capital of France?"}, {"prompt": "capital of Spain?"}])
+    add_prompts(store, prompts, pool="p", run_id="r")
+    said = [{"idx": 0, "completion": "Paris"}, {"idx": 1, "completion": "Madrid"}]
+    answers = jsonl([{**row, "model": "m"} for row in said], name="answers.jsonl")
+    report = import_completions(store, [answers], pool="p", run_id="r")
+    assert (report.added, dict(report.rejected)) == (0, {"unknown_prompt": 2})
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("MAX_OUTPUT_TOKENS", "length"),
+        ("content_filter", "abort"),
+        ("STOP", "stop"),
+        ("?", "recorded"),
+    ],
+)
+def test_an_answer_that_was_cut_elsewhere_is_recorded_as_cut(
+    store: Store, jsonl: Jsonl, said: str, kept: str
+) -> None:
+    row = {"prompt": "a", "completion": "b", "model": "m", "finish_reason": said}
+    import_completions(store, [jsonl([row])], pool="p", run_id="r")
+    assert store.rows("select finish_reason from completions") == [{"finish_reason": kept}]

@@ -103,6 +103,40 @@ def test_a_csv_row_of_other_bytes_or_width_is_refused_alone(tmp_path: Path) -> N
     ]  # fmt: skip
 
 
+def test_quotes_in_a_csv_cell_are_never_taken_out_of_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('id\tprompt\n1\t"Hello" he said\n2\tsay "hi"\n3\t"both ""ends"""\n')
+    items = list(open_items(path))
+    assert [i.reason if isinstance(i, BadRow) else i.values["prompt"] for i in items] == [
+        "malformed_csv", 'say "hi"', 'both "ends"',
+    ]  # fmt: skip
+
+
+def test_a_quote_that_is_never_closed_makes_no_prompt_of_the_rows_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,prompt\n1,first\n2,"open\n3,third\n4,fourth\n')
+    items = list(open_items(path))
+    assert [i.reason if isinstance(i, BadRow) else i.values["id"] for i in items] == [
+        "1", "malformed_csv",
+    ]  # fmt: skip
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,prompt,prompt,,\n1,one,two,,\n")
+    with pytest.raises(UserError, match="two columns are called 'prompt'"):
+        list(open_items(path))
+
+
+def test_an_array_that_ends_between_two_elements_is_said_to_be_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"prompt": "a"},\n')
+    row, bad = open_items(path)
+    assert isinstance(row, Row)
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "damaged_file"
+
+
 def test_a_broken_json_array_gives_what_came_before(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('[{"prompt": "a"}, {"prompt": "b"}, {"prom')
