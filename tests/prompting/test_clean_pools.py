@@ -58,7 +58,7 @@ def test_what_is_in_a_benchmark_is_dropped_with_item_score_and_span(
     first, second = _drops(store, "contaminated")
     kept = ("pool", "source", "source_id", "benchmark", "item", "kind", "score")
     assert [first[k] for k in kept] == ["p", "rows", "row 2", "bench", "b1", "exact", 1.0]
-    assert [second[k] for k in kept] == ["p", "rows", "3", "bench", "b0", "embedded", 1.0]
+    assert [second[k] for k in kept] == ["p", "rows", "row 3", "bench", "b0", "embedded", 1.0]
     assert second["span"] == ITEMS[0].rstrip("?")
     assert {r["pool"] for r in store.rows("select pool from prompts")} == {"p"}
 
