@@ -56,7 +56,7 @@ def import_completions(
     from factory.prompting.imports import import_completions as bring
     from factory.prompting.mapping import resolve
     from factory.stages.alone import tokeniser
-    from factory.stages.run import run_by_hand
+    from factory.stages.by_hand import run_by_hand
 
     store = open_workspace(workspace)
     words = {
@@ -85,7 +85,7 @@ def import_judgements(
     """Import judgements made elsewhere, with the judge's name and raw text."""
     from factory.prompting.imports import import_judgements as bring
     from factory.prompting.mapping import resolve
-    from factory.stages.run import run_by_hand
+    from factory.stages.by_hand import run_by_hand
 
     store = open_workspace(workspace)
     words = {"files": files, "pool": pool, "map": mapping or [], "dry_run": dry_run}

@@ -88,7 +88,7 @@ def add(
     from factory.prompting.cleaning.cleaner import CleanSettings, open_cleaner
     from factory.prompting.ingest import add_prompts
     from factory.prompting.mapping import resolve
-    from factory.stages.run import run_by_hand
+    from factory.stages.by_hand import run_by_hand
 
     store = open_workspace(workspace)
     how = resolve(mapping or [], workspace=store.workspace)

@@ -190,3 +190,21 @@ def _has_avx2() -> bool:
     if platform.machine() in {"aarch64", "arm64"}:
         return True  # vllm's CPU build uses NEON there
     return " avx2 " in cpuinfo.read_text(errors="replace").replace("\n", " \n")
+
+
+def spans(settings: dict[str, object]) -> int:
+    """GPUs that one engine spans, by vLLM's own settings.
+
+    Raises:
+        UserError: when one of them is no number of GPUs.
+    """
+    size = 1
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        said = settings.get(name, 1)
+        if not isinstance(said, int) or said < 1:
+            raise UserError(
+                f"sampling.settings.{name} is {said!r}; it is a number of GPUs, 1 or more",
+                next=f"--set sampling.settings.{name}=1",
+            )
+        size *= said
+    return size

@@ -177,17 +177,18 @@ class Pool(Generic[T, Group]):
     def _retire(self, worker: _Worker[T, Group], job: _Job[T], gone: WorkerGone) -> None:
         """Go on without a worker; when none is left, what is queued fails."""
         with self._ready:
-            worker.retired = True
+            known, worker.retired = worker.retired, True  # its other hand may have met the same
             unstarted = len(self._groups) - len(self._workers)
             alone = not unstarted and all(other.retired for other in self._workers)
             doomed = [job, *self._jobs] if alone else []
             if alone:
                 self._gone = gone
                 self._jobs.clear()
-            elif unstarted:
+            elif unstarted and not known:
                 self._start()
         if not doomed:
-            self.note(f"{gone}; its shards go to the others")
+            if not known:
+                self.note(f"{gone}; its shards go to the others")
             self._again(job)
         for each in doomed:
             each.result.set_exception(gone)

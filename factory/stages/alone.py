@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from factory.errors import UserError
 from factory.recipe import Recipe, Sampling, load
-from factory.stages import models, waves
+from factory.stages import cluster, models, waves
+from factory.stages.by_hand import run_by_hand
 from factory.stages.crew import Crew
 from factory.stages.progress import Progress
-from factory.stages.run import Run, run_by_hand
+from factory.stages.run import Run
 from factory.store import Store
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _sample(
     folder = store.workspace / "runs" / run_id
     crew = Crew(
         store, settings, run_id=run_id, log=lambda name: folder / f"sample-{name}.log",
-        note=progress.note,
+        note=progress.note, elsewhere=cluster.pool,
     )  # fmt: skip
     added = 0
     try:

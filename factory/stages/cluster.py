@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory.errors import MissingExtra, StageFailed, UserError
 from factory.recipe import Sampling
+from factory.sampling.base import spans
 from factory.sampling.faults import WorkerGone
 from factory.sampling.workers import Pool, Way
 from factory.store import Store, open_store
@@ -142,7 +143,7 @@ def pool(
                 f"there is no Ray cluster at {address}: {failed}", next="ray start --head"
             ) from failed
         close(ray.shutdown)
-    size = _size(given)
+    size = spans(given)
     gpus = int(ray.cluster_resources().get("GPU", 0))
     nodes = sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
     count = settings.workers or (gpus // size if gpus else nodes)
@@ -223,9 +224,3 @@ def _own(failed: Exception) -> BaseException:
     if isinstance(cause, BaseException):
         return cause
     return StageFailed(f"a worker of the cluster was lost: {type(failed).__name__}")
-
-
-def _size(settings: dict[str, object]) -> int:
-    from factory.stages.crew import together
-
-    return together(settings)

@@ -58,6 +58,8 @@ class Crew:
     note: Callable[[str], None]
     work: Callable[[Sampler, Any], int] | None = None
     """What is done with an engine and a task, where that is not to sample a shard."""
+    elsewhere: Callable[..., Workers] | None = None
+    """Starts workers on a cluster: `cluster.pool`, where the work may be done there."""
     budget_id: str | None = None
     """What pays for calls to servers where `sampling.budget_usd` does not say."""
     _workers: Workers | None = None
@@ -158,11 +160,9 @@ class Crew:
         return Pool(groups, Way(opened, work, half))
 
     def _on_cluster(self) -> Workers:
-        from factory.stages.cluster import pool
-
-        if self.work is not None:
+        if self.elsewhere is None:
             raise UserError("prompts are not written on a cluster", next="set another engine")
-        return pool(
+        return self.elsewhere(
             self.store, self.settings, run_id=self.run_id, logs=self.log("cluster").parent,
             close=self._held.callback,
         )  # fmt: skip
@@ -170,10 +170,12 @@ class Crew:
     def _groups(self, engine: str) -> list[devices.Group]:
         if engine in ("echo", "openai"):  # nothing of this machine is needed
             return [devices.Group(())] * (self.settings.workers or 1)
+        from factory.sampling.base import spans
+
         held = devices.hold(
             self.store.ledger,
             groups=self.settings.workers,
-            size=together(self.settings.settings),
+            size=spans(self.settings.settings),
             note=self.note,
         )
         return self._held.enter_context(held)
@@ -214,24 +216,6 @@ class Crew:
             sampler.close()
             raise
         return sampler
-
-
-def together(settings: dict[str, object]) -> int:
-    """GPUs that one engine spans, by vLLM's own settings.
-
-    Raises:
-        UserError: when one of them is no number of GPUs.
-    """
-    size = 1
-    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
-        said = settings.get(name, 1)
-        if not isinstance(said, int) or said < 1:
-            raise UserError(
-                f"sampling.settings.{name} is {said!r}; it is a number of GPUs, 1 or more",
-                next=f"--set sampling.settings.{name}=1",
-            )
-        size *= said
-    return size
 
 
 def environment(group: devices.Group, *, workers: int) -> dict[str, str]:

@@ -12,8 +12,8 @@ from factory.recipe.endpoint import PACE
 from factory.recipe.model import Judging
 from factory.rows import Status
 from factory.stages import models
+from factory.stages.by_hand import run_by_hand
 from factory.stages.progress import Progress
-from factory.stages.run import run_by_hand
 from factory.store import Store
 
 

@@ -19,8 +19,8 @@ from factory.recipe import Endpoint, Pool, Recipe, Sampling
 from factory.recipe.prompts import Making
 from factory.rows import SamplingParams
 from factory.stages import models, writers
+from factory.stages.by_hand import run_by_hand
 from factory.stages.progress import Progress
-from factory.stages.run import run_by_hand
 from factory.store import Store
 
 if TYPE_CHECKING:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import factory
-from factory.errors import Stopped
 from factory.recipe import Recipe
-from factory.rows import content_id
+from factory.stages.by_hand import ending
 from factory.stages.plan import check_settings
 from factory.stages.progress import Progress, Silent
 from factory.stages.standby import Standby
@@ -106,33 +105,5 @@ def open_run(
                 "rounds": run.rounds,
             }
         )
-        with _ending(store, run.run_id):
+        with ending(store, run.run_id):
             yield run
-
-
-@contextmanager
-def run_by_hand(store: Store, verb: str, words: Mapping[str, Any]) -> Iterator[str]:
-    """The run of a verb typed by hand, around its work; gives the run's id.
-
-    The same words are the same run. `words` is everything that was typed and changes what is done.
-    """
-    written = json.dumps(words, default=str, sort_keys=True)
-    run_id = content_id("by-hand", [verb, json.loads(written)])
-    row = {"run_id": run_id, "recipe_name": verb, "recipe_id": run_id, "recipe": written}
-    store.ledger.start_run({**row, "code_version": factory.__version__, "rounds": 0})
-    with _ending(store, run_id):
-        yield run_id
-
-
-@contextmanager
-def _ending(store: Store, run_id: str) -> Iterator[None]:
-    """Write how a run ended: done, stopped or failed."""
-    try:
-        yield
-    except (Stopped, KeyboardInterrupt):
-        store.ledger.finish_run(run_id, state="stopped")
-        raise
-    except BaseException as error:
-        store.ledger.finish_run(run_id, state="failed", error=f"{type(error).__name__}: {error}")
-        raise
-    store.ledger.finish_run(run_id, state="done")

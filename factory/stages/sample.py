@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory.stages import models
+from factory.stages import cluster, models
 from factory.stages.conversations import hold_out_next
 from factory.stages.crew import Crew
 from factory.stages.run import Run
@@ -94,6 +94,7 @@ class Session:
             run_id=self.run.run_id,
             log=lambda name: self.run.log(self.round, f"{self.stage}-{name}"),
             note=self.run.progress.note,
+            elsewhere=cluster.pool,
         )
         return self._crew
 

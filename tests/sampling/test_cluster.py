@@ -83,7 +83,14 @@ def test_a_node_that_is_killed_half_way_loses_no_row_and_doubles_none(
     settings = Sampling(
         engine="ray", settings={"address": cluster.address, "engine": "echo", "process": True}
     )
-    crew = Crew(store, settings, run_id="r", log=lambda name: tmp_path / name, note=notes.append)
+    crew = Crew(
+        store,
+        settings,
+        run_id="r",
+        log=lambda name: tmp_path / name,
+        note=notes.append,
+        elsewhere=clusters.pool,
+    )
     both = threading.Event()
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -112,7 +119,14 @@ def test_without_a_cluster_the_command_that_starts_one_is_named(
     store: Store, tmp_path: Path, add_prompts: Callable[..., list[str]], model_dir: Path
 ) -> None:
     settings = Sampling(engine="ray", settings={"address": "127.0.0.1:1", "engine": "echo"})
-    crew = Crew(store, settings, run_id="r", log=lambda name: tmp_path / name, note=print)
+    crew = Crew(
+        store,
+        settings,
+        run_id="r",
+        log=lambda name: tmp_path / name,
+        note=print,
+        elsewhere=clusters.pool,
+    )
     with pytest.raises(UserError) as caught:
         crew.sample(shards_of(store, model_dir, add_prompts("hello"))[0])
     assert caught.value.next == "ray start --head"
@@ -123,7 +137,14 @@ def test_a_cluster_is_no_engine_of_its_own_nodes(
     store: Store, tmp_path: Path, add_prompts: Callable[..., list[str]], model_dir: Path
 ) -> None:
     settings = Sampling(engine="ray", settings={"engine": "ray"})
-    crew = Crew(store, settings, run_id="r", log=lambda name: tmp_path / name, note=print)
+    crew = Crew(
+        store,
+        settings,
+        run_id="r",
+        log=lambda name: tmp_path / name,
+        note=print,
+        elsewhere=clusters.pool,
+    )
     with pytest.raises(UserError, match=r"settings\.engine is ray"):
         crew.sample(shards_of(store, model_dir, add_prompts("hello"))[0])
     crew.close()

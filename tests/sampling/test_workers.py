@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.numpy import save_file
 from factory.errors import StageFailed, UserError
 from factory.recipe import Sampling
 from factory.rows import SamplingParams
-from factory.sampling import workers
+from factory.sampling import base, workers
 from factory.sampling.engines.process import ProcessSampler
 from factory.sampling.faults import WorkerGone
 from factory.sampling.verb import Shard, plan
@@ -180,6 +181,30 @@ def test_each_worker_gets_a_shard_before_any_gets_two() -> None:
     pool.close()
 
 
+def test_a_worker_that_finds_no_room_for_two_shards_leaves_once() -> None:
+    both, late = threading.Barrier(2), threading.Event()
+
+    def opened(number: int) -> Toy:
+        return Toy(number)
+
+    def work(engine: Toy) -> int:
+        if engine.number == 0:
+            both.wait(60)
+            raise WorkerGone("worker 0 finds no room")
+        late.wait(60)  # until worker 0 has two shards in its hands
+        return 1
+
+    pool = pool_of(2, opened, work)
+    results = [pool.submit(Toy()) for _ in range(8)]
+    while not pool.notes:
+        time.sleep(0.01)
+    late.set()
+    assert [r.result(60) for r in results] == [1] * 8
+    assert pool.notes == ["worker 0 finds no room; its shards go to the others"]
+    assert pool.workers == 2
+    pool.close()
+
+
 def test_a_worker_with_nowhere_to_run_leaves_its_work_to_the_others() -> None:
     def opened(number: int) -> Toy:
         if number == 0:
@@ -293,7 +318,7 @@ def test_engines_on_a_cpu_share_its_cores_and_are_not_pinned(
     }  # fmt: skip
     assert crews.environment(gpu, workers=2) == gpu.env
     assert gpu.env["CUDA_VISIBLE_DEVICES"] == "0,1"
-    assert crews.together({"tensor_parallel_size": 4, "pipeline_parallel_size": 2}) == 8
+    assert base.spans({"tensor_parallel_size": 4, "pipeline_parallel_size": 2}) == 8
 
 
 # --- engines that die, hang, or need too much -----------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from factory.errors import RecipeError, Stopped
 from factory.prompting.ingest import Defaults, finished
 from factory.stages import alone
-from factory.stages.run import run_by_hand
+from factory.stages.by_hand import run_by_hand
 from factory.store import Store, open_store
 
 
