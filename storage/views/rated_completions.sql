@@ -15,6 +15,13 @@ newest as (
   where completion_id is not null and judge in (from judges_in_versions)
   group by prompt_id, judge
 ),
+settled_anew as (
+  -- A panel that settles a prompt anew writes a further replicate in the place of the one before.
+  select completion_id, judge_id, max(replicate) as replicate
+  from judgements
+  where kind = 'panel' and replicate > 0 and completion_id is not null
+  group by completion_id, judge_id
+),
 replaced as (select supersedes_id from labels where supersedes_id is not null),
 said as (
   select
@@ -23,7 +30,9 @@ said as (
     j.cost_microusd
   from judgements j
   left join newest n on n.prompt_id = j.prompt_id and n.judge = j.judge
+  left join settled_anew s on s.completion_id = j.completion_id and s.judge_id = j.judge_id
   where j.completion_id is not null and (n.judge_id is null or n.judge_id = j.judge_id)
+    and (s.replicate is null or s.replicate = j.replicate)
   union all
   select
     l.annotator, 'human', l.prompt_id, l.completion_ids[1], '',

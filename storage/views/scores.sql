@@ -1,10 +1,11 @@
 -- One row per completion and judge: its score, from verdicts with status ok alone.
 --
--- Verdicts on one completion: the mean over replicates, then over aspects, and no score until every
--- aspect that the judge asks has a verdict. Comparisons: the mean over opponents of P(this one is
--- better). Rounded to ten decimals: a mean of thirds must not break a tie. Of a judge
--- that was edited counts, prompt by prompt, the version that was asked last: an edit that was taken
--- back makes no new verdicts, so a pointer of the ledger says when it was asked.
+-- Verdicts on one completion: the mean over replicates (of a panel, which speaks once, the last of
+-- them), then over aspects, and no score until every aspect that the judge asks has a verdict.
+-- Comparisons: the mean over opponents of P(this one is better). Rounded to ten decimals: a mean of
+-- thirds must not break a tie. Of a judge that was edited counts, prompt by prompt, the version that
+-- was asked last: an edit that was taken back makes no new verdicts, so a pointer of the ledger says
+-- when it was asked.
 with
 judges_in_versions as (
   select judge from judgements group by judge having min(judge_id) <> max(judge_id)
@@ -17,6 +18,13 @@ newest as (
   left join pointers p on p.name = 'judge:' || j.judge and p.value = j.judge_id
   where j.completion_id is not null
   group by j.prompt_id, j.judge
+),
+settled_anew as (
+  -- A panel that settles a prompt anew writes a further replicate in the place of the one before.
+  select completion_id, judge_id, max(replicate) as replicate
+  from judgements
+  where kind = 'panel' and replicate > 0 and completion_id is not null
+  group by completion_id, judge_id
 ),
 aspects_asked as (
   -- Over the whole table, whatever part of it is asked for: columns of few values alone are read.
@@ -35,7 +43,9 @@ by_aspect as (
     count(*) as n
   from judgements j
   left join newest n on n.prompt_id = j.prompt_id and n.judge = j.judge
+  left join settled_anew s on s.completion_id = j.completion_id and s.judge_id = j.judge_id
   where j.completion_id is not null and j.status = 'ok'
+    and (s.replicate is null or s.replicate = j.replicate)
     and try_cast(j.score as decimal(38, 15)) is not null
     and (n.judge_id is null or n.judge_id = j.judge_id)
   group by all

@@ -460,3 +460,28 @@ def test_a_panel_that_cannot_ask_in_turn_says_why(
     _write(store, "panel", text)
     with pytest.raises(RecipeError, match=re.escape(words)):
         _run(store, "panel", [], judging("http://127.0.0.1:9/v1", judges=["panel"]))
+
+
+def test_a_prompt_that_is_settled_anew_after_a_retry_has_the_scores_of_that_alone(
+    store: Store, fill: Fill, judging: Section, server: Any
+) -> None:
+    """Scores of two settlements never stand beside each other within a prompt."""
+    silent = "8-7-8-8"
+    server.brain = lambda body: "no verdict" if silent in str(body) else _rated(body)
+    _write(store, "rater", RATER)
+    _write(store, "sparing", _panel("mean", "rater", more=", stop: 0.5"))
+    ids = fill(store, [("q", ["8-2-0-0", silent, "3-3-3-3"])])
+    section = judging(server.url, judges=["sparing"])
+    _run(store, "sparing", ids, section)
+    assert _scores(store, "sparing") == {ids[0]: 1.0, ids[2]: 3 / 8}
+    server.brain = _rated
+    _run(store, "sparing", ids, section, retry=["unparsed"])
+    # The second question tells the two apart that the first one cannot; the loser is put out.
+    assert _scores(store, "sparing") == {ids[1]: 7.5 / 8, ids[2]: 3 / 8}
+    assert _pairs(store, "sparing") == {(ids[1], ids[2])}
+    assert _run(store, "sparing", ids, section).made == 0
+
+
+def _scores(store: Store, judge: str) -> dict[str, float]:
+    rows = store.rows("select completion_id, score from scores where judge = $j", {"j": judge})
+    return {row["completion_id"]: row["score"] for row in rows}

@@ -19,7 +19,7 @@ from typing import Any
 from factory.errors import RecipeError, UserError
 from factory.judging.files import Judge
 from factory.judging.front import Panel
-from factory.judging.outcomes import Verdict
+from factory.judging.outcomes import Verdict, failed
 from factory.judging.panels.rules import RELATIVE, UNBOUNDED, Member, decide, decide_pair
 from factory.judging.plan import Task, task_of
 from factory.judging.work import Commit, Source, row_of
@@ -132,8 +132,13 @@ def write(
     commit: Commit,
     *,
     decided: Callable[[Mapping[str, Any], Rows, Source], Iterable[Decision]],
+    anew: bool = False,
 ) -> None:
-    """Append what is new of the verdicts on some prompts, in one commit."""
+    """Append what is new of the verdicts on some prompts, in one commit.
+
+    With `anew` the verdicts of a prompt hold together: where one of them has changed, it takes the
+    place of the one before, and who is no longer among them is out.
+    """
     said = said_of(store, source, prompts)
     made: list[dict[str, object]] = []
     planned = 0
@@ -141,7 +146,7 @@ def write(
         rows = said[prompt["prompt_id"]]
         verdicts = list(decided(prompt, rows, source))
         planned += len(verdicts)
-        made += _fresh(prompt, verdicts, rows, source)
+        made += _fresh(prompt, verdicts, rows, source, anew=anew)
     commit.report.planned += planned
     commit.report.present += planned - len(made)
     commit(made)
@@ -314,11 +319,24 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+PUT_OUT = "put_out"
+"""Why a completion has no score any more: a prompt was settled anew, and it is no candidate."""
+
+
+def _replaces(verdict: Verdict, last: Mapping[str, Any], *, anew: bool) -> bool:
+    """Whether a verdict is another than the last one, and takes its place."""
+    if anew and last["status"] == "ok":
+        return verdict.status != "ok" or verdict.score != last["score"]
+    return last["status"] != "ok" and verdict.status == "ok"
+
+
 def _fresh(
     prompt: Mapping[str, Any],
     verdicts: Sequence[Decision],
     rows: Sequence[Mapping[str, Any]],
     source: Source,
+    *,
+    anew: bool,
 ) -> list[dict[str, object]]:
     """Rows for what is new: no verdict yet, or a failed one that has become another."""
     own: dict[tuple[str, ...], Mapping[str, Any]] = {}
@@ -330,10 +348,14 @@ def _fresh(
         key=lambda r: tuple(r["completion_ids"]),
     ):
         own[shown] = list(group)[-1]
+    # Of a prompt that is judged in part, what the rest was given still stands.
+    whole = anew and {i for shown in own for i in shown} <= set(prompt["ids"])
+    left = own.keys() - {shown for shown, _, _ in verdicts} if whole and verdicts else set()
+    out = [(shown, failed("error", PUT_OUT), {}) for shown in sorted(left)]
     made: list[dict[str, object]] = []
-    for shown, verdict, lineage in verdicts:
+    for shown, verdict, lineage in [*verdicts, *out]:
         last = own.get(shown)
-        if last is not None and (last["status"] == "ok" or verdict.status != "ok"):
+        if last is not None and not _replaces(verdict, last, anew=whole):
             continue
         task: Task = task_of(
             source.judge,

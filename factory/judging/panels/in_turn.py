@@ -109,7 +109,8 @@ def judge_in_turn(
             for (member, aspect), wants in sorted(wanted.items(), key=lambda w: str(w[0])):
                 ids = [i for want in wants for i in want.ids]
                 ask(source.members[member], ids, _only(aspect, wants))
-        deciding.write(store, source, part, commit, decided=decided)
+        mean = _spec(source).rule == "mean"
+        deciding.write(store, source, part, commit, decided=decided, anew=mean)
 
 
 def _worth_asking(store: Store, completion_ids: Sequence[str]) -> list[dict[str, Any]]:
