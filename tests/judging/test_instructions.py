@@ -197,3 +197,39 @@ def test_a_language_is_told_and_a_short_text_is_not() -> None:
     assert verify({"messages": []}, german).reason == "no_language_asked"
     code = "```python\nprint('this is only code in english words, all of it')\n```\n" + german
     assert verify(asked, code).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("length_constraints:number_words", {"num_words": 2, "relation": "at most"}),
+        ("length_constraints:number_words", {"num_words": 2}),
+        ("length_constraints:number_words", {"num_words": "many", "relation": "at least"}),
+        ("language:response_language", {"language": "klingon"}),
+        ("keywords:existence", {"keywords": ["a(b"]}),
+        ("keywords:existence", {}),
+    ],
+)
+def test_arguments_that_a_constraint_does_not_know_are_an_error_and_no_broken_constraint(
+    name: str, kwargs: dict[str, Any]
+) -> None:
+    verdict = instructions.verify(_prompt([name], [kwargs]), "two words")
+    assert (verdict.status, verdict.reason) == ("error", "bad_arguments")
+
+
+def test_a_language_may_have_a_country() -> None:
+    text = "Esta \u00e9 uma frase em portugu\u00eas, suficientemente longa para ser reconhecida."
+    asked = _prompt(["language:response_language"], [{"language": "pt-BR"}])
+    assert instructions.verify(asked, text).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("GO/NO-GO", 1), ("the U.S. economy", 1), ("DON'T", 2), ("AT&T", 2), ("IT'S ME.", 3),
+        ("I CANNOT", 3), ("He said (LOUDLY) **STOP**, now.", 2), ("A B.C. D.", 3), ("x-RAY Ray", 0),
+        ("END.START", 1), ("NO... YES", 2), ("10AM 3,5 A:B", 3),
+    ],
+)  # fmt: skip
+def test_capital_words_are_counted_as_the_treebank_cuts_them(text: str, count: int) -> None:
+    assert sum(map(str.isupper, _prose.treebank(text))) == count

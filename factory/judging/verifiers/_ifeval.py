@@ -13,16 +13,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factory.judging.verifiers import _prose
-from factory.judging.verifiers.language import language_of
+from factory.judging.verifiers.language import code_of, language_of, same_language
 
 Args = Mapping[str, Any]
 Check = Callable[[str, Args], bool]
 
 
 def _related(count: int, a: Args, key: str, *, relation: str = "relation") -> bool:
-    """`at least` or `less than` a number; the reference checkers know no other relation."""
-    least = int(a[key])
-    return count >= least if a.get(relation) == "at least" else count < least
+    """`at least` or `less than` a number; the reference checkers know no other relation.
+
+    Raises:
+        ValueError: for another one, which must not be read as either.
+    """
+    number, said = int(a[key]), a[relation]
+    if said not in ("at least", "less than"):
+        raise ValueError(f"{said} is no relation")
+    return count >= number if said == "at least" else count < number
 
 
 def _found(pattern: str, text: str) -> list[str]:
@@ -96,8 +102,8 @@ def _two(text: str, a: Args) -> bool:
 
 def _in_language(text: str, code: str) -> bool:
     """Where the language cannot be told, the constraint counts as followed, as in the reference."""
-    found = language_of(text)
-    return found is None or found == code
+    wanted, found = code_of(code), language_of(text)
+    return found is None or same_language(found, wanted)
 
 
 def _each(text: str, found: Sequence[object], test: Callable[[str], bool]) -> bool:
@@ -144,7 +150,7 @@ CHECKS: dict[str, Check] = {
         t.strip().strip('"').lower().endswith(str(a["end_phrase"]).strip().lower())
     ),
     "change_case:capital_word_frequency": lambda t, a: _related(
-        sum(word.isupper() for word in _prose.tokens(t)), a, "capital_frequency",
+        sum(map(str.isupper, _prose.treebank(t))), a, "capital_frequency",
         relation="capital_relation",
     ),
     "change_case:english_capital": lambda t, a: t.isupper() and _in_language(t, "en"),

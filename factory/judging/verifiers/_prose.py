@@ -78,6 +78,31 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\w+(?:['\u2019-]\w+)*|[^\w\s]", text)
 
 
+_APART = re.compile(
+    r"\.{2,}|--|[:,](?!\d)|[]\[(){}<>;@#$%&?!*`\"\u00ab\u00bb\u201c\u201d\u201e\u2018\u2019]"
+)
+_SENTENCES_STOP = re.compile(r"(?<=[^.])\.([\])}>\"'\u00bb\u201d\u2019 ]*)$")
+_CLITIC = re.compile(r"(?<=[^' ])('(?:s|m|d|ll|re|ve)|n't|')(?= )", re.IGNORECASE)
+_JOINED = re.compile(
+    r"\b(can)(not)\b|\b(gim|lem)(me)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b", re.IGNORECASE
+)
+
+
+def treebank(text: str) -> list[str]:
+    """Words and marks as the Penn Treebank cuts them, which IFEval's capital words are counted by.
+
+    `GO/NO-GO` and `U.S.` are one word, `DON'T` and `AT&T` are more; a full stop is cut off at the
+    end of a sentence alone.
+    """
+    found: list[str] = []
+    for sentence in sentences(text):
+        said = _APART.sub(lambda mark: f" {mark[0]} ", f" {sentence.strip()}")
+        said = _SENTENCES_STOP.sub(r" . \1", said) + " "
+        said = _JOINED.sub(lambda m: " ".join(part for part in m.groups() if part), said)
+        found += _CLITIC.sub(r" \1", said).split()
+    return found
+
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 

@@ -9,6 +9,7 @@ constraint that is broken. Keywords are patterns, so this runs in a child under 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from factory.judging.outcomes import Verdict, failed, good
 from factory.judging.verifiers import _ifbench, _ifeval
 from factory.judging.verifiers._read import args_of
 
-VERSION = "1"
+VERSION = "2"
 ISOLATED = True
 
 CHECKS = _ifeval.CHECKS | _ifbench.CHECKS
@@ -51,11 +52,16 @@ def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     listed: list[Any] = list(kwargs) if isinstance(kwargs, Sequence) else [{}] * len(names)
     if len(listed) != len(names):
         return failed("error", "constraints_and_kwargs_differ")
-    unknown = next((n for n in names if n not in CHECKS), None)
+    unknown = next((n for n in names if str(n) not in CHECKS), None)
     if unknown is not None:
         return failed("error", "unknown_constraint")
     loose = bool(args.get("loose"))
-    kept = [follows(str(n), text, a or {}, loose=loose) for n, a in zip(names, listed, strict=True)]
+    try:
+        kept = [
+            follows(str(n), text, a or {}, loose=loose) for n, a in zip(names, listed, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, OverflowError, re.error):
+        return failed("error", "bad_arguments")
     broken = next((str(n) for n, ok in zip(names, kept, strict=True) if not ok), "")
     score = sum(kept) / len(kept) if args.get("partial") else float(all(kept))
     return good(score, reason=broken)

@@ -52,6 +52,23 @@ def _told() -> frozenset[str]:
     return frozenset(os.listdir(PROFILES_DIRECTORY))
 
 
+def code_of(given: str) -> str:
+    """The code of a language tag, as the detector writes it.
+
+    Raises:
+        ValueError: when it is none that can be told.
+    """
+    code = _code(given)
+    if code not in _told() | {"zh"}:
+        raise ValueError(f"{given} cannot be told")
+    return code
+
+
+def same_language(found: str, wanted: str) -> bool:
+    """Whether two codes are of one language: zh-cn and zh-tw are both zh to who asks for zh."""
+    return found == wanted or found.split("-")[0] == wanted
+
+
 def _code(given: str) -> str:
     """A language tag as the detector writes it: without a country, except for Chinese."""
     tag = given.strip().casefold().replace("_", "-")
@@ -76,8 +93,7 @@ def verify(prompt: Mapping[str, object], text: str) -> Verdict:
     found = language_of(said)
     if found is None:
         return good(1.0, reason="cannot_be_told")
-    # zh-cn and zh-tw are both zh to a person who asks for zh.
-    same = found == wanted or found.split("-")[0] == wanted
+    same = same_language(found, wanted)
     return good(1.0 if same else 0.0, reason="" if same else f"is_{found}")
 
 
