@@ -96,9 +96,7 @@ def conversation_of(values: Mapping[str, Any], mapping: ColumnMapping) -> Conver
         messages, later = [{"role": "user", "content": first}], tuple(rest)
     if messages is None:
         return None
-    system = mapping.get(values, "system")
-    if system is not None and system != "" and messages[:1] and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": text_of(system, field="system")})
+    _put_system(messages, mapping.get(values, "system"))
     answer = None
     if mapping.until_last_user:
         messages, answer = _until_last_user(messages)
@@ -109,6 +107,17 @@ def conversation_of(values: Mapping[str, Any], mapping: ColumnMapping) -> Conver
     if not messages[-1]["content"].strip():
         raise Rejected("empty_prompt")
     return Conversation(messages, answer, later)
+
+
+def _put_system(messages: Messages, system: object) -> None:
+    """Put a column's system turn in front, unless the messages begin with the same one."""
+    if system is None or system == "" or not messages:
+        return
+    said = text_of(system, field="system")
+    if messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": said})
+    elif messages[0]["content"].strip() != said.strip():
+        raise Rejected("not_messages", "the system column and the first turn differ")
 
 
 def _user_turns(found: object) -> list[str]:
@@ -180,5 +189,6 @@ def _content(content: object) -> str:
 def _until_last_user(messages: Messages) -> tuple[Messages, str | None]:
     last = max((i for i, m in enumerate(messages) if m["role"] in {"user", "tool"}), default=-1)
     after = messages[last + 1 :]
-    answer = after[0]["content"] if after and after[0]["role"] == "assistant" else None
+    # Of two answers in a row neither is what was said.
+    answer = after[0]["content"] if [m["role"] for m in after] == ["assistant"] else None
     return messages[: last + 1], answer

@@ -168,11 +168,14 @@ class Sampling(Section):
             repetition_penalty=self.repetition_penalty,
             fold_system=self.fold_system,
             thinking=self.thinking,
-            settings=_meant(self.settings),
+            settings=_meant(self.settings, engine=self.engine),
         )
 
 
-def _meant(settings: Mapping[str, Any]) -> str:
+def _meant(settings: Mapping[str, Any], *, engine: str) -> str:
     """The settings of `MEANING` that are set, as JSON; "auto" is what is not set."""
     found = {name: settings[name] for name in MEANING if settings.get(name) not in (None, "auto")}
+    if engine == "echo" or (engine == "ray" and settings.get("engine") == "echo"):
+        # All other engines say what the weights say. What was only rehearsed is no model's answer.
+        found["engine"] = "echo"
     return json.dumps(found, sort_keys=True, default=str) if found else ""

@@ -255,3 +255,12 @@ def test_rows_named_by_their_number_in_an_older_workspace_are_there(
     old.append("prompts", [{k: v for k, v in r.items() if k != "run_id"} for r in rows], run_id="r")
     again = add_prompts(old, path, pool="p", run_id="r")
     assert (again.present, dict(again.dropped)) == (2, {})
+
+
+def test_a_system_column_that_the_messages_contradict_is_refused(
+    store: Store, jsonl: Jsonl
+) -> None:
+    talk = [{"role": "system", "content": "A"}, {"role": "user", "content": "b"}]
+    path = jsonl([{"messages": talk, "system": "A"}, {"messages": talk, "system": "C"}])
+    report = add_prompts(store, path, pool="p", run_id="r")
+    assert (report.added, dict(report.dropped)) == (1, {"not_messages": 1})

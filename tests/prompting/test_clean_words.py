@@ -17,6 +17,7 @@ from factory.prompting.cleaning.words import key_of, places_of, words_of
         ("ﬁle number 12", "file number 12"),
         ("zero\u200bwidth soft\u00adhyphen", "zerowidth softhyphen"),
         ("Straße", "STRASSE"),
+        ("مـا هي", "ما هي"),
         ("end of one.Start of two", "end of one. Start of two"),
     ],
 )

@@ -469,3 +469,13 @@ def test_an_answer_that_was_cut_elsewhere_is_recorded_as_cut(
     row = {"prompt": "a", "completion": "b", "model": "m", "finish_reason": said}
     import_completions(store, [jsonl([row])], pool="p", run_id="r")
     assert store.rows("select finish_reason from completions") == [{"finish_reason": kept}]
+
+
+def test_two_answers_in_a_row_are_no_completion(store: Store, jsonl: Jsonl) -> None:
+    asked, said = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    rows = [
+        {"messages": [asked, said], "model": "m"},
+        {"messages": [asked, said, said], "model": "m"},
+    ]
+    report = import_completions(store, [jsonl(rows)], pool="p", run_id="r")
+    assert (report.added, dict(report.rejected)) == (1, {"no_completion": 1})

@@ -83,6 +83,16 @@ def test_settings_that_change_what_an_engine_answers_are_other_parameters():
     assert read == Sampling(settings=other[0]).params()
 
 
+def test_what_the_echo_engine_said_is_never_served_as_a_models_answer() -> None:
+    exact = [Sampling(engine="vllm"), Sampling(engine="transformers"), Sampling(engine="ray")]
+    ids = {sampling.params().params_id for sampling in exact}
+    rehearsed = {
+        Sampling(engine="echo").params().params_id,
+        Sampling(engine="ray", settings={"engine": "echo"}).params().params_id,
+    }
+    assert (len(ids), len(rehearsed), len(ids | rehearsed)) == (1, 1, 2)
+
+
 def test_a_round_that_was_decided_needs_no_weights_when_a_run_goes_on(
     begun: Play, store: Store, monkeypatch: pytest.MonkeyPatch
 ):

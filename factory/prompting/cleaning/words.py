@@ -26,7 +26,7 @@ _INSIDE = re.compile(r"['\u2019.,\s]")
 _SIGNS = re.compile(r"\W")
 _LONG = 40
 _DIGIT = re.compile(r"\d").search
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_INVISIBLE = re.compile("[\u00ad\u0640\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
 def cleaned(text: str) -> str:
