@@ -5,9 +5,10 @@
 A logistic regression over what `evidence.windows` yields. A text counts by its window of most
 evidence, so which sentence of an attack is the attack is learned along with the weights (multiple
 instances, Andrews et al. 2002, "Support Vector Machines for Multiple-Instance Learning").
-`attacks.jsonl` and `honest.jsonl`, one JSON string a line, were written for this. Of the ordinary
-texts only weights are kept: answers of LLMBar (MIT), PandaLM (Apache-2.0), HH-RLHF (MIT) and GSM8K
-(MIT), and this repository's documentation. Nothing of AlpacaEval is learned from.
+`attacks-*.jsonl` and `honest-*.jsonl`, one JSON string a line, were written for this. Of the
+ordinary texts only weights are kept: answers of LLMBar (MIT), PandaLM (Apache-2.0), HH-RLHF (MIT)
+and GSM8K (MIT), and this repository's documentation. Nothing of AlpacaEval is learned from, but
+`FLOOR` was chosen by how many of its answers are flagged.
 """
 
 from __future__ import annotations
@@ -59,9 +60,10 @@ def windows(text: str, *, every: bool = False) -> Windows:
     return made or [frozenset()]
 
 
-def own(name: str) -> list[str]:
-    """The texts that were written for this."""
-    return [json.loads(line) for line in (HERE / name).read_text("utf-8").splitlines()]
+def own(kind: str) -> list[str]:
+    """The texts of a kind that were written for this."""
+    files = sorted(HERE.glob(f"{kind}-*.jsonl"))
+    return [json.loads(line) for f in files for line in f.read_text("utf-8").splitlines()]
 
 
 def ordinary(data: Path) -> list[str]:
@@ -147,7 +149,7 @@ def write(known: dict[str, int], weights: Weights, path: Path) -> None:
 
 def main(data: str, target: str) -> None:
     """Learn the weights and write them."""
-    attacks, honest = (list(map(windows, own(f"{name}.jsonl"))) for name in ("attacks", "honest"))
+    attacks, honest = (list(map(windows, own(name))) for name in ("attacks", "honest"))
     # Of ordinary texts also the sentences that the verifier passes over: they say what words mean.
     known, weights = learn(attacks, honest, [windows(t, every=True) for t in ordinary(Path(data))])
     write(known, weights, Path(target))

@@ -131,10 +131,7 @@ def judge(
     model: Annotated[str | None, typer.Option(help="Only completions of this model_id.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many completions.")] = None,
     times: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Ask a model each question so often in all: one more shows drift."
-        ),
+        int, typer.Option(min=1, help="Ask each question so often in all: one more shows drift.")
     ] = 1,
     retry: Annotated[
         list[str] | None,

@@ -84,8 +84,7 @@ def freeze(
         recipe_id: the recipe it belongs to.
         run_id: the run that freezes it.
         round: with it, the rows of this run and round; without, every row of the strategy.
-        build_id: exactly the rows that this build gave, and none that the strategy once made of
-            earlier verdicts.
+        build_id: exactly the rows that this build gave, none of earlier verdicts.
         rows_at_once: rows in memory at once; by default what takes some 300 MB.
 
     Rows without token ids, of another tokenizer, or whose two sides have different prompts in
@@ -94,8 +93,8 @@ def freeze(
     Raises:
         UserError: when there is no such row, or two pairs contradict each other.
     """
-    selection: dict[str, Any] = {"strategy_id": strategy_id, "run_id": run_id, "round": round}
-    selection["build_id"] = build_id
+    chosen: dict[str, Any] = {"strategy_id": strategy_id, "run_id": run_id}
+    selection = chosen | {"round": round, "build_id": build_id}
     root = store.workspace / "datasets"
     root.mkdir(parents=True, exist_ok=True)
     aside = root / f".making-{os.getpid()}"

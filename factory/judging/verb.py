@@ -161,10 +161,9 @@ def judge(
         Stopped: when an endpoint cannot be reached, or a judge fails its own thresholds.
     """
     sources = sorted((source_for(store, name, judging) for name in judges), key=_turn)
-    budget = _budget(store, judging, run_id=run_id, budget_id=budget_id)
     how = _How(
         store=store, judging=judging, run_id=run_id, seed=seed, replicates=replicates, retry=retry,
-        budget=budget, tell=on_progress,
+        budget=_budget(store, judging, run_id=run_id, budget_id=budget_id), tell=on_progress,
     )  # fmt: skip
     report = Report()
     ids, revised = list(completion_ids), list[str]()

@@ -34,8 +34,8 @@ def written() -> list[str]:
     """The texts that were written for the detector, attacks and honest ones, folded."""
     lines = [
         line
-        for name in ("attacks.jsonl", "honest.jsonl")
-        for line in (TEXTS / name).read_text("utf-8").splitlines()
+        for file in sorted(TEXTS.glob("*.jsonl"))
+        for line in file.read_text("utf-8").splitlines()
     ]
     return [readings.plain(json.loads(line)) for line in lines]
 

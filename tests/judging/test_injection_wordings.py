@@ -127,8 +127,8 @@ def test_every_weight_belongs_to_a_word_or_to_known_roles() -> None:
 def test_the_texts_behind_the_weights_share_none_with_the_held_out_ones() -> None:
     learned = {
         json.loads(line)
-        for name in ("attacks.jsonl", "honest.jsonl")
-        for line in (TEXTS / name).read_text("utf-8").splitlines()
+        for file in sorted(TEXTS.glob("*.jsonl"))
+        for line in file.read_text("utf-8").splitlines()
     }
     held_out = {*_module("test_injection").HELD_OUT, *_module("injections").part(1)}
     assert len(learned) > 1_000
