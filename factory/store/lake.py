@@ -18,7 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -370,11 +370,8 @@ class Lake:
             fresh = self.open(table)
             fresh.create_checkpoint()
             folder = f"{table}/_delta_log"
-            self.place.sync(
-                f"{folder}/{fresh.version():020d}.checkpoint.parquet",
-                f"{folder}/_last_checkpoint",
-                folder,
-            )
+            made = (f"{fresh.version():020d}.checkpoint.parquet", "_last_checkpoint")
+            self.place.sync(*(f"{folder}/{name}" for name in made), folder)
         except Exception as failed:  # the rows are safe: only speed is lost
             log_.warning("no checkpoint of %s: %s", table, failed)
 
@@ -382,13 +379,16 @@ class Lake:
         self, table: str, *, retention_h: float, keep: list[int], delete: bool
     ) -> list[str]:
         """Committed files that no version to keep or younger than that needs; may delete them."""
-        fresh = self.open(table)
-        with explained(self.place.uri(table)):
+        # A deletion is two commits of delta-rs, which would starve among our own, quicker ones.
+        alone = self._lock(table) if delete and self.place.local else nullcontext()
+        with alone, explained(self.place.uri(table)):
+            fresh = self.open(table)
             found = fresh.vacuum(
                 retention_hours=int(retention_h),
                 dry_run=not delete,
                 enforce_retention_duration=False,
                 keep_versions=sorted(set(keep)) or None,
+                commit_properties=CommitProperties(max_commit_retries=100),
                 post_commithook_properties=_HOOKS,
             )
         if delete and found:
