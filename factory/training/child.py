@@ -183,7 +183,9 @@ def run(job: TrainJob) -> None:
         report({"event": "resume", "path": str(resume)})
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if watch.stopped:
-        raise Stopped("training was asked to stop and saved a checkpoint", next="prefactory run")
+        raise Stopped(
+            "training was asked to stop and saved a checkpoint", next="the same command goes on"
+        )
     _finish(job, trainer, rows, dropped, facts={**facts, "job_digest": digest}, started=started)
 
 
@@ -255,7 +257,7 @@ def _reference(
         report({"event": "reference", "done": done, "total": total})
         if stop() and state.num_processes == 1:
             raise Stopped("training was asked to stop; reference values so far are kept",
-                          next="prefactory run")  # fmt: skip
+                          next="the same command goes on")  # fmt: skip
 
     return reference_logps(
         rows, table=ReferenceTable(job.reference_cache), scorer=scorer, seed=config.seed,

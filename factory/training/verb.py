@@ -151,6 +151,6 @@ def _outcome(job: TrainJob, code: int, *, log: Path) -> TrainResult:
         said = json.loads(error.read_text("utf-8"))
         raise (Stopped if said["stopped"] else UserError)(said["message"], next=said["next"])
     if code == -signal.SIGTERM:  # while it was still importing, before it could listen
-        raise Stopped("training was stopped before it began", next="prefactory run")
+        raise Stopped("stopped before the training began", next="the same command goes on")
     tail = log.read_text("utf-8", "replace").splitlines()[-15:]
     raise StageFailed(f"training ended with exit code {code}; {log} ends:\n" + "\n".join(tail))
