@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from factory import rooms
 from factory.errors import UserError
 from factory.judging import parse, rankings
 from factory.judging.outcomes import good
@@ -41,51 +42,46 @@ def test_answers_that_were_asked_with_other_options_are_another_judges(
     assert {r["call_id"] for r in made} == {r["call_id"] for r in theirs}
 
 
+def _rated(store: Store, fill: Fill, section: Any, server: Any) -> tuple[str, str]:
+    """Two answers rated 7 by `mt-bench-single`: the judge's id and its text, and a folder."""
+    server.brain = lambda body: "Rating: [[7]]"
+    ids = fill(store, [("q", ["a", "bb"])])
+    judge(store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r")
+    (row,) = store.rows("select distinct judge_id from judgements")
+    (store.workspace / "judges").mkdir()
+    text = rooms.read("judges", "mt-bench-single", suffix=".md", workspace=None).text
+    return row["judge_id"], text
+
+
 def test_answers_of_a_judge_of_another_name_are_read_where_they_are_named(
     store: Store, fill: Fill, judging: Section, server: Any
 ) -> None:
-    server.brain = lambda body: "Rating: [[7]]"
-    ids = fill(store, [("q", ["a", "bb"])])
     section = judging(server.url)
-    judge(store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r")
-    (old,) = store.rows("select distinct judge_id from judgements")
-    folder = store.workspace / "judges"
-    folder.mkdir()
-    from factory import rooms
-
-    text = rooms.read("judges", "mt-bench-single", suffix=".md", workspace=None).text
-    (folder / "mine.md").write_text(text.replace("max: 10}", "max: 5}"))
+    old, text = _rated(store, fill, section, server)
+    (store.workspace / "judges" / "mine.md").write_text(text.replace("max: 10}", "max: 5}"))
     mine = source_for(store, "mine", section)
     assert reparse(store, mine, run_id="r") == {}
-    assert reparse(store, mine, run_id="r", from_judge_id=old["judge_id"]) == {"unparsed": 2}
+    assert reparse(store, mine, run_id="r", from_judge_id=old) == {"unparsed": 2}
     rows = store.rows("select rationale, raw from judgements where judge = 'mine'")
     assert {(r["rationale"], r["raw"]) for r in rows} == {("off_scale", "Rating: [[7]]")}
     with pytest.raises(UserError, match="no answers of a judge with the id nobody"):
         reparse(store, mine, run_id="r", from_judge_id="nobody")
     pairs = source_for(store, "pairwise", section)
     with pytest.raises(UserError, match="given to a pointwise question"):
-        reparse(store, pairs, run_id="r", from_judge_id=old["judge_id"])
+        reparse(store, pairs, run_id="r", from_judge_id=old)
 
 
 def test_an_edited_question_is_not_read_from_the_answers_to_another_unless_asked_for(
     store: Store, fill: Fill, judging: Section, server: Any
 ) -> None:
-    from factory import rooms
-
-    server.brain = lambda body: "Rating: [[7]]"
-    ids = fill(store, [("q", ["a", "bb"])])
     section = judging(server.url)
-    judge(store, judges=["mt-bench-single"], completion_ids=ids, judging=section, run_id="r")
-    (old,) = store.rows("select distinct judge_id from judgements")
-    folder = store.workspace / "judges"
-    folder.mkdir()
-    text = rooms.read("judges", "mt-bench-single", suffix=".md", workspace=None).text
-    (folder / "mt-bench-single.md").write_text(text + "Be strict.\n")
+    old, text = _rated(store, fill, section, server)
+    (store.workspace / "judges" / "mt-bench-single.md").write_text(text + "Be strict.\n")
     edited = source_for(store, "mt-bench-single", section)
-    with pytest.raises(UserError, match=f"has no answers here.*{old['judge_id']} the most: 2") as e:
+    with pytest.raises(UserError, match=f"has no answers here.*{old} the most: 2") as e:
         reparse(store, edited, run_id="r")
-    assert e.value.next.endswith(f"--answers-of {old['judge_id']}")
-    named = reparse(store, edited, run_id="r", from_judge_id=old["judge_id"])
+    assert e.value.next.endswith(f"--answers-of {old}")
+    named = reparse(store, edited, run_id="r", from_judge_id=old)
     assert named == {"ok": 2}
 
 
